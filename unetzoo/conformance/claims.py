@@ -1,0 +1,111 @@
+"""What a network says about itself: the claims that decide which checks apply and what they hold it to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
+
+Axes = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Claims:
+    """Declared or probed properties. Per-axis values have ``ndim`` entries and count pixels of the input.
+
+    A legal size is, on each axis, ``size_offset + k * divisor`` that is at least ``min_size`` (or exactly
+    ``fixed_size``); the output then measures ``size - margin``. ``None`` means that nothing is claimed and the checks
+    of that claim do not apply.
+    """
+
+    ndim: int = 2
+    min_size: Axes = (1, 1)
+    divisor: Axes = (1, 1)
+    size_offset: Axes = (0, 0)
+    fixed_size: Axes | None = None
+    margin: Axes = (0, 0)
+    """Input size less output size: 0 for padded networks, 184 for the unpadded U-Net of 2015."""
+    outputs_train: int = 1
+    """Number of tensors that training mode returns as built by default, finest first."""
+    ds_strides: Axes | None = None
+    """Stride of each training output against the first one; None means all have its size."""
+    shift_period: Axes | None = None
+    """Shifting the input by this period shifts the output alike; None for absolute positions or global statistics."""
+    receptive_field: Axes | None = None
+    """Radius per axis beyond which an input pixel has no influence; None for global context."""
+    path_strides: tuple[int, ...] | None = None
+    """The largest strides met on the paths from input to output: (1, 2, 4, 8, 16) for the classic U-Net."""
+    crop_consistent: bool = False
+    """Cropping pixels at the far side leaves the interior unchanged."""
+    batch_coupled_train: bool = False
+    """Samples of a batch meet in training mode (batch normalisation)."""
+    batch1_train: bool = True
+    """A batch of one can be trained on."""
+    stochastic_train: bool = False
+    """Training mode draws random numbers (dropout, stochastic depth)."""
+    empty_batch: bool = False
+    """An empty batch gives an empty output."""
+    zero_init_output: bool = False
+    """The logits are zero at initialisation by intention."""
+    keeps_channels_last: bool = False
+    """The channels-last layout survives to every layer."""
+    deterministic_cuda: bool = True
+    """A train step runs under ``torch.use_deterministic_algorithms`` on CUDA."""
+    tied: tuple[tuple[str, ...], ...] = ()
+    """Groups of parameter names that share one tensor by intention."""
+    reused: tuple[str, ...] = ()
+    """Names of modules with parameters that one forward calls more than once by intention."""
+    frozen: tuple[str, ...] = ()
+    """Names of parameters that are not trained by intention."""
+    features: tuple[tuple[int, int], ...] | None = None
+    """(channels, stride) of each feature map of ``model.encoder``, finest first."""
+    num_params: int | None = None
+    macs: float | None = None
+    """Multiply-accumulate operations at ``macs_size``, batch of one."""
+    macs_size: Axes | None = None
+    default_in_channels: int | None = None
+    """Input channels that ``num_params`` and ``macs`` were counted with; likewise ``default_num_classes``."""
+    default_num_classes: int | None = None
+    prior_prob: float | None = None
+    """Foreground probability that the bias of the head is initialised to."""
+    supports: frozenset[str] = frozenset()
+    """Optional interfaces: deep_supervision, grad_checkpointing, reset_head, freeze_encoder, features,
+    save_pretrained, functorch."""
+    declared: frozenset[str] = field(default=frozenset())
+    """Names of the claims that were declared; the others were probed or are defaults."""
+
+    def output_size(self, size: Axes) -> Axes:
+        """Spatial size of the output for an input of this spatial size."""
+        return tuple(s - m for s, m in zip(size, self.margin, strict=True))
+
+    def legal(self, size: Axes) -> Axes:
+        """The smallest legal size that is at least ``size`` on every axis (``fixed_size`` where there is one)."""
+        if self.fixed_size is not None:
+            return self.fixed_size
+        rules = zip(size, self.min_size, self.divisor, self.size_offset, strict=True)
+        return tuple(o + -(-(max(s, m) - o) // d) * d for s, m, d, o in rules)
+
+    def declare(self, values: Mapping[str, object]) -> Claims:
+        """These claims with ``values`` declared; a single number stands for every axis.
+
+        Raises ValueError for a name that is no claim.
+        """
+        known = {f.name for f in fields(self)} - {"declared"}
+        converted: dict[str, object] = {}
+        for name, value in values.items():
+            if name not in known:
+                near = get_close_matches(name, known, n=3, cutoff=0.5)
+                raise ValueError(f"unknown capability {name!r}; nearest: {', '.join(near) or 'none'}; all: {sorted(known)}")
+            converted[name] = self._converted(name, value, int(str(values.get("ndim", self.ndim))))
+        return replace(self, **converted, declared=self.declared | set(converted))  # type: ignore[arg-type]
+
+    @staticmethod
+    def _converted(name: str, value: object, ndim: int) -> object:
+        per_axis = {"min_size", "divisor", "size_offset", "fixed_size", "margin", "shift_period", "receptive_field"}
+        if name in per_axis | {"macs_size"} and isinstance(value, int):
+            return (value,) * ndim
+        if name == "supports" and isinstance(value, (list, tuple, set, frozenset)):
+            return frozenset(map(str, value))
+        if name in {"tied", "features"} and isinstance(value, (list, tuple)):
+            return tuple(tuple(group) for group in value)
+        return tuple(value) if isinstance(value, list) else value

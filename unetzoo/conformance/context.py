@@ -1,0 +1,201 @@
+"""What a check is given: fresh seeded models and inputs of the network under test, its claims, and the device."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from unetzoo.conformance.check import CheckFailed, NotApplicable, Unavailable
+from unetzoo.conformance.claims import Axes, Claims
+
+
+class Builder(Protocol):
+    """Builds the network under test; both arguments are passed by keyword."""
+
+    def __call__(self, *, in_channels: int, num_classes: int, **options: object) -> nn.Module: ...
+
+
+@dataclass(frozen=True)
+class Context:
+    """One check's view of the network under test. Everything it hands out is fresh, seeded and on ``device``.
+
+    ``size`` is a legal size, different on every axis, that keeps a small network quick. Models and inputs are float64
+    unless asked otherwise. ``tmp_path`` is an empty directory, removed after the check.
+    """
+
+    name: str
+    builder: Builder
+    claims: Claims
+    in_channels: int
+    num_classes: int
+    size: Axes
+    device: torch.device
+    seed: int
+    tmp_path: Path
+
+    def build(
+        self, *, seed: int = 0, in_channels: int | None = None, num_classes: int | None = None, **options: object
+    ) -> nn.Module:
+        """The network as the builder returns it: on the CPU, float32, weights drawn from ``seed``."""
+        torch.manual_seed(self.seed + seed)
+        return self.builder(
+            in_channels=self.in_channels if in_channels is None else in_channels,
+            num_classes=self.num_classes if num_classes is None else num_classes,
+            **options,
+        )
+
+    def train_model(
+        self,
+        *,
+        dtype: torch.dtype = torch.float64,
+        seed: int = 0,
+        perturb: bool = False,
+        in_channels: int | None = None,
+        num_classes: int | None = None,
+        **options: object,
+    ) -> nn.Module:
+        """A fresh network in training mode on the device; ``perturb`` moves the weights off special initial values."""
+        model = self.build(seed=seed, in_channels=in_channels, num_classes=num_classes, **options)
+        if perturb:
+            perturb_parameters(model, self.seed + seed)
+        model = model.to(device=self.device, dtype=dtype)
+        model.train()
+        return model
+
+    def eval_model(
+        self,
+        *,
+        dtype: torch.dtype = torch.float64,
+        seed: int = 0,
+        perturb: bool = True,
+        warm: bool = True,
+        in_channels: int | None = None,
+        num_classes: int | None = None,
+        **options: object,
+    ) -> nn.Module:
+        """A fresh network in eval mode on the device.
+
+        ``perturb`` adds noise to every parameter, lest a zero-initialised scale hide a path; ``warm`` estimates the
+        running statistics on one batch of noise, lest their initial 0 and 1 hide a fault.
+        """
+        channels = self.in_channels if in_channels is None else in_channels
+        model = self.train_model(
+            dtype=torch.float32, seed=seed, perturb=perturb, in_channels=channels, num_classes=num_classes, **options
+        )
+        if warm:
+            warm_statistics(model, self.input(batch=3, channels=channels, seed=1000 + seed, dtype=torch.float32))
+        model.to(dtype=dtype)
+        model.eval()
+        return model
+
+    def input(
+        self,
+        batch: int = 2,
+        size: Axes | None = None,
+        *,
+        channels: int | None = None,
+        dtype: torch.dtype = torch.float64,
+        seed: int = 0,
+    ) -> Tensor:
+        """Standard normal noise (batch, channels, *size) on the device."""
+        shape = (batch, self.in_channels if channels is None else channels, *(self.size if size is None else size))
+        return torch.randn(shape, generator=self.generator(seed), dtype=torch.float64).to(self.device, dtype)
+
+    def generator(self, seed: int = 0) -> torch.Generator:
+        """A CPU generator of its own, seeded from the suite's seed and this one."""
+        return torch.Generator().manual_seed(7919 * (self.seed + 1) + seed)
+
+    def outputs(self, model: nn.Module, x: Tensor) -> list[Tensor]:
+        """All output tensors of ``model(x)``, flattened out of any list, tuple, mapping or dataclass, in order."""
+        return tensors_in(model(x))
+
+    def output(self, model: nn.Module, x: Tensor) -> Tensor:
+        """The first, finest output tensor of ``model(x)``."""
+        return self.outputs(model, x)[0]
+
+    def loss(self, outputs: Tensor | list[Tensor], seed: int = 0) -> Tensor:
+        """Scalar whose gradient by the outputs is unit noise: sees every channel and pixel, unlike ``mean()``."""
+        tensors = [outputs] if isinstance(outputs, Tensor) else outputs
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        for index, out in enumerate(tensors):
+            weight = torch.randn(out.shape, generator=self.generator(31 * seed + index), dtype=torch.float64)
+            total = total + (out.to(torch.float64) * weight.to(out.device)).sum() / math.sqrt(max(out.numel(), 1))
+        return total
+
+    def sizes(self) -> list[Axes]:
+        """Legal sizes worth trying: square, all axes different, other parities, the minimum."""
+        n, claims = self.claims.ndim, self.claims
+        wanted = [
+            (max(self.size),) * n,
+            self.size,
+            tuple(reversed(self.size)),
+            tuple(s + 1 + 2 * axis for axis, s in enumerate(self.size)),
+            claims.min_size,
+        ]
+        return list(dict.fromkeys(claims.legal(size) for size in wanted))
+
+    def require(self, condition: object, reason: str) -> None:
+        """Raise NotApplicable with the reason unless the condition is truthy."""
+        if not condition:
+            raise NotApplicable(reason)
+
+    def require_cuda(self) -> None:
+        """Raise Unavailable unless the suite runs on a CUDA device."""
+        if self.device.type != "cuda":
+            raise Unavailable("needs device='cuda'")
+
+
+def tensors_in(result: object) -> list[Tensor]:
+    """The tensors of a forward's result, in order. Raises CheckFailed if there is none."""
+    found = list(_walk(result))
+    if not found:
+        raise CheckFailed(f"forward returned {type(result).__name__} without a tensor in it; expected a logits tensor")
+    return found
+
+
+def _walk(value: object) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, Mapping):
+        return [t for item in value.values() for t in _walk(item)]
+    if isinstance(value, (list, tuple)):
+        return [t for item in value for t in _walk(item)]
+    if is_dataclass(value) and not isinstance(value, type):
+        return [t for f in fields(value) for t in _walk(getattr(value, f.name))]
+    return []
+
+
+@torch.no_grad()
+def perturb_parameters(model: nn.Module, seed: int) -> None:
+    """Add noise to every floating parameter, small against a variance-preserving initialisation."""
+    generator = torch.Generator().manual_seed(seed + 4242)
+    for parameter in model.parameters():
+        if parameter.is_floating_point() and not parameter.is_meta:
+            std = 0.1 / math.sqrt(parameter[0].numel()) if parameter.dim() > 1 else 0.02
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * std
+            parameter.add_(noise.to(parameter.device, parameter.dtype))
+
+
+@torch.no_grad()
+def warm_statistics(model: nn.Module, x: Tensor) -> None:
+    """Set the running statistics of normalisation layers to those of ``x`` (cumulative average over one forward)."""
+    layers = [m for m in model.modules() if isinstance(getattr(m, "running_mean", None), Tensor)]
+    if not layers:
+        return
+    momenta = [getattr(layer, "momentum", None) for layer in layers]
+    for layer in layers:
+        if hasattr(layer, "reset_running_stats"):
+            layer.reset_running_stats()
+            layer.momentum = None  # type: ignore[assignment]
+    try:
+        model(x)
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            if hasattr(layer, "reset_running_stats"):
+                layer.momentum = momentum  # type: ignore[assignment]
