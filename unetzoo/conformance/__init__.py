@@ -1,1 +1,33 @@
 """The conformance suite: holds any segmentation network to one contract, on CPU and GPU, and says how to mend it."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from unetzoo.conformance.check import all_checks as all_checks
+    from unetzoo.conformance.claims import Claims as Claims
+    from unetzoo.conformance.parametrize import parametrize_with_checks as parametrize_with_checks
+    from unetzoo.conformance.report import ConformanceError as ConformanceError
+    from unetzoo.conformance.report import Report as Report
+    from unetzoo.conformance.report import Result as Result
+    from unetzoo.conformance.suite import check_model as check_model
+
+_HOMES = {
+    "all_checks": "check",
+    "Claims": "claims",
+    "parametrize_with_checks": "parametrize",
+    "ConformanceError": "report",
+    "Report": "report",
+    "Result": "report",
+    "check_model": "suite",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> object:
+    """Load on first use: the pytest plugin must not import torch until it is asked for."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -25,6 +25,8 @@ class Claims:
     fixed_size: Axes | None = None
     margin: Axes = (0, 0)
     """Input size less output size: 0 for padded networks, 184 for the unpadded U-Net of 2015."""
+    deep_supervision: bool | None = None
+    """Training mode returns several tensors, by default or with the builder's option ``deep_supervision=True``."""
     outputs_train: int = 1
     """Number of tensors that training mode returns as built by default, finest first."""
     ds_strides: Axes | None = None
@@ -35,6 +37,12 @@ class Claims:
     """Radius per axis beyond which an input pixel has no influence; None for global context."""
     path_strides: tuple[int, ...] | None = None
     """The largest strides met on the paths from input to output: (1, 2, 4, 8, 16) for the classic U-Net."""
+    no_skips: bool | None = None
+    """Every path from input to output passes the coarsest level (an autoencoder)."""
+    global_context: bool | None = None
+    """Some layer sees the whole image (global pooling, attention, instance or group normalisation)."""
+    coarsest_stride: int = 1
+    """Stride of the coarsest feature map."""
     crop_consistent: bool = False
     """Cropping pixels at the far side leaves the interior unchanged."""
     batch_coupled_train: bool = False
@@ -70,7 +78,7 @@ class Claims:
     """Foreground probability that the bias of the head is initialised to."""
     supports: frozenset[str] = frozenset()
     """Optional interfaces: deep_supervision, grad_checkpointing, reset_head, freeze_encoder, features,
-    save_pretrained, functorch."""
+    save_pretrained."""
     declared: frozenset[str] = field(default=frozenset())
     """Names of the claims that were declared; the others were probed or are defaults."""
 
@@ -91,13 +99,19 @@ class Claims:
         Raises ValueError for a name that is no claim.
         """
         known = {f.name for f in fields(self)} - {"declared"}
+        ndim = int(str(values.get("ndim", self.ndim)))
         converted: dict[str, object] = {}
         for name, value in values.items():
             if name not in known:
                 near = get_close_matches(name, known, n=3, cutoff=0.5)
                 raise ValueError(f"unknown capability {name!r}; nearest: {', '.join(near) or 'none'}; all: {sorted(known)}")
-            converted[name] = self._converted(name, value, int(str(values.get("ndim", self.ndim))))
-        return replace(self, **converted, declared=self.declared | set(converted))  # type: ignore[arg-type]
+            converted[name] = self._converted(name, value, ndim)
+        return replace(self.of_ndim(ndim), **converted, declared=self.declared | set(converted))  # type: ignore[arg-type]
+
+    def of_ndim(self, ndim: int) -> Claims:
+        """These claims with the size rule of as many axes; the last axis is repeated where there are too few."""
+        axes = {name: getattr(self, name) for name in ("min_size", "divisor", "size_offset", "margin")}
+        return replace(self, ndim=ndim, **{n: (v + v[-1:] * ndim)[:ndim] for n, v in axes.items()})
 
     @staticmethod
     def _converted(name: str, value: object, ndim: int) -> object:

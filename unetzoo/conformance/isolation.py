@@ -1,0 +1,126 @@
+"""Runs a session in a process of its own, so that a hang, a crash or exhausted memory costs one check, not the run."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pickle import PicklingError
+
+from unetzoo.conformance.check import BACKWARD, Check, all_checks
+from unetzoo.conformance.claims import Claims
+from unetzoo.conformance.probing import default_size
+from unetzoo.conformance.report import Result
+from unetzoo.conformance.suite import Session, outcome, run
+
+PROBE_TIMEOUT = 600.0
+
+
+def _worker(connection: Connection, session: Session, memory_limit: float | None) -> None:
+    """Send the claims, then the results, each as it comes."""
+    limit_memory(memory_limit)
+    for item in run(session):
+        connection.send(item)
+    connection.close()
+
+
+def limit_memory(gigabytes: float | None) -> None:
+    """Make allocations beyond the limit fail in this process, where the system can do so."""
+    if gigabytes is None:
+        return
+    try:
+        import resource
+    except ImportError:  # no such limit on this system
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (int(gigabytes * 2**30), hard))
+
+
+def run_isolated(session: Session, memory_limit: float | None = None) -> Iterator[Claims | Result]:
+    """As ``suite.run``, in a fresh process that is replaced when a check kills it or runs out of time.
+
+    ``memory_limit`` in GiB of private memory. Raises ValueError for a builder that cannot be sent to a process.
+    """
+    registered = {c.id: c for c in all_checks()}
+    remaining = list(session.checks)
+    known: Claims | None = None
+    while remaining:
+        session = replace(session, checks=tuple(remaining))
+        death = ""
+        process, connection = _start(session, memory_limit)
+        try:
+            while remaining:
+                limit = registered[remaining[0]].timeout if known is not None else PROBE_TIMEOUT
+                started = time.perf_counter()
+                if not connection.poll(limit):
+                    death = f"hung: no result within {limit:.0f} s; the process was stopped"
+                    break
+                try:
+                    item = connection.recv()
+                except EOFError:
+                    process.join(10)
+                    death = _cause(process)
+                    break
+                if isinstance(item, Claims):
+                    if known is None:
+                        known = item
+                        session = replace(session, claims=known, size=session.size or default_size(known))
+                        yield known
+                    continue
+                remaining.pop(0)
+                session = _noting(session, item)
+                yield item
+        finally:
+            process.kill()
+            process.join()
+            connection.close()
+        if death:
+            seconds = time.perf_counter() - started
+            result = _dead(registered[remaining.pop(0)], death, seconds, session, probing=known is None)
+            session = _noting(session, result)
+            if known is None:
+                known = Claims()
+                session = replace(session, claims=known, size=default_size(known), failed_gates=frozenset(BACKWARD))
+                yield known
+            yield result
+
+
+def _start(session: Session, memory_limit: float | None) -> tuple[BaseProcess, Connection]:
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_worker, args=(sender, session, memory_limit), daemon=False)
+    try:
+        process.start()
+    except (PicklingError, AttributeError, TypeError) as error:
+        raise ValueError(
+            f"{session.subject.name} cannot be sent to another process ({error}): "
+            "give a builder that can be imported, or isolate=False"
+        ) from error
+    sender.close()
+    return process, receiver
+
+
+def _noting(session: Session, result: Result) -> Session:
+    if result.check in BACKWARD and result.status in ("failed", "expected_failure"):
+        return replace(session, failed_gates=session.failed_gates | {result.check})
+    return session
+
+
+def _cause(process: BaseProcess) -> str:
+    code = process.exitcode
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        memory = "; the system may have run out of memory" if name == "SIGKILL" else ""
+        return f"crashed the interpreter: {name}{memory}"
+    return f"ended the interpreter with exit code {code}"
+
+
+def _dead(check: Check, death: str, seconds: float, session: Session, *, probing: bool) -> Result:
+    message = f"while its capabilities were probed: {death}" if probing else death
+    reason = session.expected_failures.get(check.id, "")
+    status = "expected_failure" if reason else "failed"
+    return outcome(check, status, message=message, reason=reason, seconds=seconds)

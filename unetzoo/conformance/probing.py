@@ -1,0 +1,224 @@
+"""Finds out by trying what a network does not declare: legal sizes, output rule, training outputs, context."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from unetzoo.conformance.check import CheckFailed
+from unetzoo.conformance.claims import Axes, Claims
+from unetzoo.conformance.context import Builder, perturb_parameters, tensors_in, warm_statistics
+
+FIRST_SIZES = {1: (64, 128, 256), 2: (64, 96, 128, 224, 256, 188, 572), 3: (32, 48, 64, 96, 128)}
+STEPS = (1, 2, 4, 8, 16, 32, 64, 7, 14, 28, 56)
+SMALL_SIZES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 24, 32, 40, 48, 64, 96, 128)
+METHODS = {
+    "grad_checkpointing": ("set_gradient_checkpointing", "set_grad_checkpointing"),
+    "reset_head": ("reset_head", "reset_classifier"),
+    "freeze_encoder": ("freeze_encoder",),
+    "save_pretrained": ("save_pretrained",),
+}
+
+
+def probe(builder: Builder, in_channels: int, num_classes: int, declared: Mapping[str, object], seed: int) -> Claims:
+    """Claims of the builder's network: those declared, and the others found by trying on the CPU.
+
+    A network that cannot be built or run gives the defaults: the gate checks then say what is wrong.
+    """
+    claims = Claims().declare(declared)
+    torch.manual_seed(seed)
+    try:
+        model = builder(in_channels=in_channels, num_classes=num_classes)
+    except Exception:  # whatever a stranger's builder raises is reported by the gate that builds
+        return claims
+    try:
+        return Prober(model, in_channels, claims).claims(builder)
+    except CheckFailed:
+        return claims
+
+
+class Prober:
+    """Tries one network on the CPU."""
+
+    def __init__(self, model: nn.Module, in_channels: int, claims: Claims) -> None:
+        self.model = model.eval()
+        self.in_channels = in_channels
+        self.given = claims
+        perturb_parameters(model, 0)
+
+    def claims(self, builder: Builder) -> Claims:
+        """All claims. Raises CheckFailed where the network runs at no size that was tried."""
+        given = self.given
+        base, margin = self._first_size()
+        ndim = len(base)
+        found: dict[str, object] = {"ndim": ndim, "margin": margin}
+        divisor, offset, fixed = self._size_rule(base, margin)
+        found |= {"divisor": divisor, "size_offset": offset, "fixed_size": fixed}
+        if any(margin) and fixed is None and "margin" not in given.declared:
+            found["size_offset"], found["margin"] = self._tightest(base, divisor)
+        values = {name: value for name, value in found.items() if name not in given.declared}
+        claims = replace(given.of_ndim(ndim), **values)  # type: ignore[arg-type]
+        if "min_size" not in given.declared:
+            claims = replace(claims, min_size=fixed or self._min_size(claims, base))
+        return self._behaviour(claims, base, builder)
+
+    def run(self, size: Sequence[int], *, train: bool = False) -> list[Tensor] | None:
+        """Outputs at this size, or None where the network raises."""
+        x = torch.randn((2, self.in_channels, *size), generator=torch.Generator().manual_seed(sum(size)))
+        self.model.train(train)
+        try:
+            with torch.no_grad():
+                return tensors_in(self.model(x))
+        except Exception:  # a refusal is an answer: the size is not legal
+            return None
+        finally:
+            self.model.eval()
+
+    def _first_size(self) -> tuple[Axes, Axes]:
+        given = self.given
+        dimensions = [given.ndim] if "ndim" in given.declared else [2, 3, 1]
+        for ndim in dimensions:
+            if given.fixed_size is not None and len(given.fixed_size) == ndim:
+                candidates = [given.fixed_size]
+            else:
+                sizes = [(s,) * ndim for s in FIRST_SIZES[ndim]]
+                candidates = [given.legal(s) for s in sizes] if len(given.divisor) == ndim else sizes
+            for size in candidates:
+                out = self.run(size)
+                if out is not None and out[0].dim() == ndim + 2:
+                    return size, tuple(s - o for s, o in zip(size, out[0].shape[2:], strict=True))
+        raise CheckFailed("runs at no size that was tried")
+
+    def _output_size(self, size: Sequence[int]) -> Axes | None:
+        out = self.run(size)
+        return None if out is None or out[0].dim() != len(size) + 2 else tuple(out[0].shape[2:])
+
+    def _fits(self, size: Axes, margin: Axes) -> bool:
+        return self._output_size(size) == tuple(s - m for s, m in zip(size, margin, strict=True))
+
+    def _size_rule(self, base: Axes, margin: Axes) -> tuple[Axes, Axes, Axes | None]:
+        """Divisor and offset per axis, or a fixed size where nothing but the first size works."""
+        if {"divisor", "fixed_size"} & self.given.declared:
+            return self.given.divisor, self.given.size_offset, self.given.fixed_size
+        divisor: list[int] = []
+        for axis in range(len(base)):
+            for step in STEPS:
+                more = [base[:axis] + (base[axis] + k * step,) + base[axis + 1 :] for k in (1, 2, 3)]
+                if all(self._fits(size, margin) for size in more):
+                    divisor.append(step)
+                    break
+            else:
+                equal = [tuple(b + step for b in base) for step in STEPS]
+                raised_everywhere = not any(self._fits(size, margin) for size in equal)
+                if raised_everywhere:
+                    return (1,) * len(base), (0,) * len(base), base
+                divisor.append(1)  # works on squares alone: left to check_output_shape to report
+        return tuple(divisor), tuple(b % d for b, d in zip(base, divisor, strict=True)), None
+
+    def _tightest(self, base: Axes, divisor: Axes) -> tuple[Axes, Axes]:
+        """Unpadded networks crop: the offset at which the least is lost, and the margin there."""
+        best: dict[Axes, Axes] = {}
+        for step in range(max(divisor)):
+            size = tuple(b + step % d for b, d in zip(base, divisor, strict=True))
+            out = self._output_size(size)
+            if out is not None:
+                lost = tuple(s - o for s, o in zip(size, out, strict=True))
+                best.setdefault(lost, tuple(s % d for s, d in zip(size, divisor, strict=True)))
+        margin = min(best, key=sum)
+        return best[margin], margin
+
+    def _min_size(self, claims: Claims, base: Axes) -> Axes:
+        """The smallest equal-sided legal size from which everything tried works, in eval and in training mode."""
+        ndim, least = len(base), base
+        tried = {claims.legal((s,) * ndim) for s in SMALL_SIZES}
+        for size in sorted(s for s in tried if all(a <= b for a, b in zip(s, base, strict=True)))[::-1]:
+            wanted = claims.output_size(size)
+            out, trained = self.run(size), self.run(size, train=True)
+            if out is None or trained is None or tuple(out[0].shape[2:]) != wanted or min(wanted) < 1:
+                break
+            least = size
+        return least
+
+    def _behaviour(self, claims: Claims, base: Axes, builder: Builder) -> Claims:
+        """Claims about training outputs, stochasticity, context and optional interfaces."""
+        found: dict[str, object] = {"coarsest_stride": self._coarsest_stride(base)}
+        trained = self.run(base, train=True)
+        if trained is not None:
+            found["outputs_train"] = len(trained)
+            widths = [t.shape[-1] for t in trained if t.dim() == len(base) + 2]
+            found["ds_strides"] = tuple(round(widths[0] / w) for w in widths) if all(widths) else None
+            again = self.run(base, train=True)
+            found["stochastic_train"] = again is not None and not all(map(torch.equal, trained, again))
+            found["deep_supervision"] = len(trained) > 1 or _accepts(builder, "deep_supervision")
+        batch_norm = [m for m in self.model.modules() if getattr(m, "running_mean", None) is not None]
+        found["batch_coupled_train"] = bool(batch_norm)
+        supports = {name for name, methods in METHODS.items() if any(hasattr(self.model, m) for m in methods)}
+        encoder = getattr(self.model, "encoder", None)
+        if hasattr(encoder, "channels") and hasattr(encoder, "strides"):
+            supports.add("features")
+        if _accepts(builder, "deep_supervision"):
+            supports.add("deep_supervision")
+        found["supports"] = frozenset(supports)
+        found["zero_init_output"] = self._is_zero_at_init(builder, claims, base)
+        found["global_context"] = self._sees_everything(claims, base)
+        return replace(claims, **{n: v for n, v in found.items() if n not in claims.declared})  # type: ignore[arg-type]
+
+    def _coarsest_stride(self, base: Axes) -> int:
+        """Ratio of the input to the smallest feature map that has more than one pixel."""
+        smallest = list(base)
+
+        def note(module: nn.Module, args: object, output: object) -> None:
+            for t in [output] if isinstance(output, Tensor) else []:
+                if t.dim() == len(base) + 2 and max(t.shape[2:]) > 1:
+                    smallest[:] = [min(a, b) for a, b in zip(smallest, t.shape[2:], strict=True)]
+
+        handles = [m.register_forward_hook(note) for m in self.model.modules() if not list(m.children())]
+        self.run(base)
+        for handle in handles:
+            handle.remove()
+        ratio = max(b / max(s, 1) for b, s in zip(base, smallest, strict=True))
+        return 1 << max(0, round(ratio).bit_length() - 1)
+
+    def _is_zero_at_init(self, builder: Builder, claims: Claims, base: Axes) -> bool:
+        torch.manual_seed(0)
+        fresh = Prober.__new__(Prober)
+        fresh.model, fresh.in_channels = builder(in_channels=self.in_channels, num_classes=2).eval(), self.in_channels
+        out = fresh.run(base)
+        return out is not None and out[0].numel() > 0 and not bool(out[0].any())
+
+    def _sees_everything(self, claims: Claims, base: Axes) -> bool:
+        """Whether a change in one corner reaches the opposite corner of an image far wider than the coarsest stride."""
+        size = claims.legal(tuple(2 * b for b in base)) if claims.ndim < 3 else base
+        x = torch.randn((1, self.in_channels, *size), generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+        y = x.clone()
+        y[(..., *(slice(0, 1),) * claims.ndim)] += 3.0
+        warm_statistics(self.model.train(), x.float())
+        model = self.model.eval().double()
+        try:
+            with torch.no_grad():
+                a, b = tensors_in(model(x))[0], tensors_in(model(y))[0]
+        except (RuntimeError, TypeError, ValueError):  # no float64 in this network: other checks speak of it
+            return False
+        finally:
+            self.model.float()
+        corner = (..., *(slice(-1, None),) * claims.ndim)
+        return bool(((a - b).abs()[corner] > 1e-12 * a.abs().max()).any())
+
+
+def _accepts(builder: Builder, option: str) -> bool:
+    try:
+        return option in inspect.signature(builder).parameters
+    except (TypeError, ValueError):
+        return False
+
+
+def default_size(claims: Claims) -> Axes:
+    """A legal size, different on each axis where the network allows, of at least two pixels at the coarsest level."""
+    least = max(16 if claims.ndim < 3 else 12, 2 * claims.coarsest_stride)
+    step = [max(4, claims.coarsest_stride // 2, d) for d in claims.divisor]
+    wanted = [max(least + m, lo) for m, lo in zip(claims.margin, claims.min_size, strict=True)]
+    return claims.legal(tuple(w + axis * s for axis, (w, s) in enumerate(zip(wanted, step, strict=True))))

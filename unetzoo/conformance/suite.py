@@ -1,0 +1,298 @@
+"""Runs the checks on one network: resolves what was given, probes its claims, and turns outcomes into results."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import torch
+from torch import nn
+
+from unetzoo.conformance.check import BACKWARD, Check, CheckFailed, NotApplicable, Unavailable, all_checks
+from unetzoo.conformance.claims import Axes, Claims
+from unetzoo.conformance.context import Builder, Context
+from unetzoo.conformance.probing import default_size, probe
+from unetzoo.conformance.report import ConformanceError, Report, Result, Status
+from unetzoo.conformance.sandbox import sandbox
+from unetzoo.conformance.subject import ModelLike, Subject, resolve
+
+Progress: TypeAlias = Callable[[str, Result], None]
+
+
+@dataclass(frozen=True)
+class Session:
+    """Everything that a run needs, small enough to be sent to another process."""
+
+    subject: Subject
+    device: str
+    checks: tuple[str, ...]
+    excluded: frozenset[str]
+    expected_failures: Mapping[str, str]
+    in_channels: int
+    num_classes: int
+    seed: int
+    fast: bool
+    claims: Claims | None = None
+    size: Axes | None = None
+    failed_gates: frozenset[str] = field(default=frozenset())
+
+    def probed(self) -> Session:
+        """The session with its claims and size settled."""
+        if self.claims is not None and self.size is not None:
+            return self
+        with sandbox(self.seed), quiet():
+            claims = self.claims or probe(
+                self.subject.builder, self.in_channels, self.num_classes, self.subject.capabilities, self.seed
+            )
+        return replace(self, claims=claims, size=self.size or default_size(claims))
+
+
+def check_model(
+    model: ModelLike,
+    *,
+    device: str = "cpu",
+    checks: Iterable[str] | None = None,
+    exclude: Iterable[str] | None = None,
+    expected_failures: Mapping[str, str] | None = None,
+    on_failure: Literal["report", "raise"] = "report",
+    ndim: int | None = None,
+    in_channels: int = 3,
+    num_classes: int = 2,
+    size: int | Axes | None = None,
+    capabilities: Mapping[str, object] | None = None,
+    seed: int = 0,
+    fast: bool = False,
+    isolate: bool = False,
+    memory_limit: float | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Hold a network to the contract, check by check, and report what was found.
+
+    Args:
+        model: a registered name, a path or mapping of a config, ``"package.module:builder"``, or a builder
+            ``f(in_channels, num_classes, **options) -> nn.Module`` that unetzoo need know nothing about.
+        device: ``"cuda"`` runs the device-dependent checks there and adds those that only CUDA can answer.
+        checks, exclude: ids or shell patterns of checks to run, to leave out; default all, none.
+        expected_failures: reason by check id. Strict: one that passes is an ``unexpected_pass`` and counts as failure.
+        on_failure: ``"raise"`` raises ConformanceError, with the whole report, after all checks have run.
+        ndim, size: number of spatial axes, and the input size for most checks; probed and chosen when not given.
+        in_channels, num_classes: what the network is built with unless a check varies them.
+        capabilities: declared claims by the names of :class:`~unetzoo.conformance.claims.Claims`; the rest is probed.
+        seed: of all weights and inputs. ``fast`` leaves out the slow checks.
+        isolate: run in a process of its own, so that a check that hangs, crashes the interpreter or exhausts
+            ``memory_limit`` (GiB) is reported and the others still run. The builder must be importable.
+        progress: called with the network's name and each result as it comes.
+
+    Raises:
+        ValueError: an unknown check id or capability. UnknownNameError: an unknown model.
+    """
+    session = make_session(
+        model,
+        device=device,
+        checks=checks,
+        exclude=exclude,
+        expected_failures=expected_failures,
+        ndim=ndim,
+        in_channels=in_channels,
+        num_classes=num_classes,
+        size=size,
+        capabilities=capabilities,
+        seed=seed,
+        fast=fast,
+    )
+    start = time.perf_counter()
+    report = Report(session.subject.name, device, session.claims or Claims(), session.size or ())
+    if isolate:
+        from unetzoo.conformance.isolation import run_isolated
+
+        stream: Iterator[Claims | Result] = run_isolated(session, memory_limit)
+    else:
+        stream = run(session)
+    for item in stream:
+        if isinstance(item, Claims):
+            report.claims, report.size = item, session.size or default_size(item)
+        else:
+            report.results.append(item)
+            if progress is not None:
+                progress(report.model, item)
+    report.seconds = time.perf_counter() - start
+    if on_failure == "raise" and not report.ok:
+        raise ConformanceError(report)
+    return report
+
+
+def make_session(
+    model: ModelLike,
+    *,
+    device: str = "cpu",
+    checks: Iterable[str] | None = None,
+    exclude: Iterable[str] | None = None,
+    expected_failures: Mapping[str, str] | None = None,
+    ndim: int | None = None,
+    in_channels: int = 3,
+    num_classes: int = 2,
+    size: int | Axes | None = None,
+    capabilities: Mapping[str, object] | None = None,
+    seed: int = 0,
+    fast: bool = False,
+) -> Session:
+    """The session of these options, validated; arguments as of :func:`check_model`."""
+    known = [c.id for c in all_checks()]
+    selected = known if checks is None else _matching(checks, known)
+    expected = dict(expected_failures or {})
+    _matching(expected, known)
+    declared = {**(capabilities or {}), **({} if ndim is None else {"ndim": ndim})}
+    subject = resolve(model, declared)
+    axes = int(str(subject.capabilities.get("ndim", 2)))
+    return Session(
+        subject=subject,
+        device=str(torch.device(device)),
+        checks=tuple(selected),
+        excluded=frozenset(_matching(exclude or (), known)),
+        expected_failures=expected,
+        in_channels=in_channels,
+        num_classes=num_classes,
+        seed=seed,
+        fast=fast,
+        size=(size,) * axes if isinstance(size, int) else size,
+    )
+
+
+def _matching(patterns: Iterable[str], known: list[str]) -> list[str]:
+    chosen: set[str] = set()
+    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+        found = [name for name in known if fnmatchcase(name, pattern)]
+        if not found:
+            near = get_close_matches(pattern, known, n=3, cutoff=0.4)
+            raise ValueError(f"unknown check {pattern!r}; nearest: {', '.join(near) or 'none'}")
+        chosen.update(found)
+    return [name for name in known if name in chosen]
+
+
+def run(session: Session) -> Iterator[Claims | Result]:
+    """Probe, yield the claims, then the result of each check; a failed gate blocks the checks that require it."""
+    session = session.probed()
+    assert session.claims is not None
+    yield session.claims
+    failed = set(session.failed_gates)
+    registered = {c.id: c for c in all_checks()}
+    for check_id in session.checks:
+        result = run_check(session, registered[check_id], failed)
+        if check_id in BACKWARD and result.status in ("failed", "expected_failure"):
+            failed.add(check_id)
+        yield result
+
+
+def run_check(session: Session, check: Check, failed_gates: Iterable[str] = ()) -> Result:
+    """The result of one check, expected failures taken into account."""
+    expected = session.expected_failures.get(check.id)
+    blocking = [gate for gate in check.requires if gate in set(failed_gates)]
+    if check.id in session.excluded:
+        return outcome(check, "skipped", reason="excluded by the caller")
+    if session.fast and check.cost == "slow":
+        return outcome(check, "skipped", reason="slow: left out by fast")
+    if blocking:
+        return outcome(check, "skipped", reason=f"blocked by {blocking[0]}")
+    if check.devices == "cuda" and not session.device.startswith("cuda"):
+        return outcome(check, "skipped", reason="unavailable: needs device='cuda'")
+    result = _execute(session, check)
+    if expected is not None and result.status == "failed":
+        return replace(result, status="expected_failure", reason=expected)
+    if expected is not None and result.status == "passed":
+        message = "passed, though its failure was expected: remove the expectation"
+        return replace(result, status="unexpected_pass", message=message, reason=expected)
+    return result
+
+
+def _execute(session: Session, check: Check) -> Result:
+    start = time.perf_counter()
+    measured: float | None = None
+    bound: float | None = None
+    status: Status = "passed"
+    message = reason = ""
+    with tempfile.TemporaryDirectory(prefix="unetzoo-") as folder, sandbox(session.seed), quiet():
+        try:
+            measurement = check.function(_context(session, check, Path(folder)))
+            if measurement is not None:
+                measured, bound = measurement.measured, measurement.bound
+        except CheckFailed as failure:
+            status, message, measured, bound = "failed", str(failure), failure.measured, failure.bound
+        except NotApplicable as why:
+            status, reason = "skipped", f"not applicable: {why}"
+        except Unavailable as why:
+            status, reason = "skipped", f"unavailable: {why}"
+        except Exception as error:  # anything a network raises is its failure, told with the place it came from
+            status, message = "failed", describe(error)
+    seconds = time.perf_counter() - start
+    return outcome(check, status, message=message, reason=reason, seconds=seconds, measured=measured, bound=bound)
+
+
+def _context(session: Session, check: Check, folder: Path) -> Context:
+    assert session.claims is not None and session.size is not None
+    device = torch.device("cpu" if check.devices == "cpu" else session.device)
+    return Context(
+        name=session.subject.name,
+        builder=session.subject.builder,
+        claims=session.claims,
+        in_channels=session.in_channels,
+        num_classes=session.num_classes,
+        size=session.size,
+        device=device,
+        seed=session.seed,
+        tmp_path=folder,
+    )
+
+
+def outcome(
+    check: Check,
+    status: Status,
+    *,
+    message: str = "",
+    reason: str = "",
+    seconds: float = 0.0,
+    measured: float | None = None,
+    bound: float | None = None,
+) -> Result:
+    """A result of this check."""
+    return Result(
+        check.id, status, check.level, check.subject, check.summary, seconds, message, reason, measured, bound
+    )
+
+
+def describe(error: Exception) -> str:
+    """The exception, the sub-module it came from, and the last line outside torch and this suite."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    modules = [f.f_locals["self"] for f, _ in frames if isinstance(f.f_locals.get("self"), nn.Module)]
+    where = ""
+    if modules:
+        names = {id(m): name for name, m in modules[0].named_modules()}
+        inner = modules[-1]
+        where = f" in module {names.get(id(inner)) or type(inner).__name__!r} ({type(inner).__name__})"
+    outside = [(f.f_code, line) for f, line in frames if not _is_machinery(f.f_globals.get("__name__", ""))]
+    if outside:
+        code, line = outside[-1]
+        where += f", at {Path(code.co_filename).name}:{line} in {code.co_name}"
+    return f"{type(error).__name__}{where}: {error}"
+
+
+def _is_machinery(module: str) -> bool:
+    return module.partition(".")[0] == "torch" or module.startswith("unetzoo.conformance")
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Swallow warnings and prints of the network; check_silent looks at them on its own."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
