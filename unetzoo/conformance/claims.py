@@ -74,11 +74,17 @@ class Claims:
     default_in_channels: int | None = None
     """Input channels that ``num_params`` and ``macs`` were counted with; likewise ``default_num_classes``."""
     default_num_classes: int | None = None
+    peak_memory: int | None = None
+    """Bytes that a float32 training step peaks at on CUDA, at ``macs_size``, batch of one."""
+    fingerprint: str | None = None
+    """Stored result of :func:`unetzoo.conformance.checks.serialisation.fingerprint`."""
+    casts: tuple[str, ...] = ()
+    """Names of modules that compute in a floating type other than their input's by intention."""
     prior_prob: float | None = None
     """Foreground probability that the bias of the head is initialised to."""
     supports: frozenset[str] = frozenset()
     """Optional interfaces: deep_supervision, grad_checkpointing, reset_head, freeze_encoder, features,
-    save_pretrained."""
+    save_pretrained; and uses that few networks are made for: functorch, fsdp, aoti."""
     declared: frozenset[str] = field(default=frozenset())
     """Names of the claims that were declared; the others were probed or are defaults."""
 

@@ -1,0 +1,219 @@
+"""Gradients: they exist, are finite, are right, and belong to the parameters that an optimizer sees."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+from unetzoo.conformance.check import BACKWARD, FORWARD, CheckFailed, Measurement, check, expect, worst
+from unetzoo.conformance.context import Context
+from unetzoo.conformance.sandbox import GlobalState
+from unetzoo.conformance.tracing import brief, listing
+
+
+@check(requires=FORWARD, devices="both")
+def check_backward_runs(ctx: Context) -> None:
+    """A training step's backward runs from every output to the input and gives finite gradients.
+
+    Operations that overwrite a tensor which autograd still needs, or that detach an output, show only here.
+    """
+    _finite_backward(ctx, ctx.train_model(dtype=torch.float32), ctx.input(dtype=torch.float32), "noise, training mode")
+
+
+@check(requires=BACKWARD, devices="both")
+def check_grads_finite(ctx: Context) -> None:
+    """Gradients are finite in eval mode, and for blank, constant and tiny inputs.
+
+    Padding tiles are blank; the derivative of a square root, a norm or a standard deviation is infinite there.
+    Saliency maps and frozen-statistics fine-tuning go backwards through the eval mode.
+    """
+    noise = ctx.input(dtype=torch.float32)
+    inputs = {
+        "noise": noise,
+        "zeros": torch.zeros_like(noise),
+        "ones": torch.ones_like(noise),
+        "1e-6 noise": 1e-6 * noise,
+    }
+    for name, x in inputs.items():
+        _finite_backward(ctx, ctx.train_model(dtype=torch.float32, perturb=True), x, f"{name}, training mode")
+        _finite_backward(ctx, ctx.eval_model(dtype=torch.float32), x, f"{name}, eval mode")
+
+
+def _finite_backward(ctx: Context, model: nn.Module, x: Tensor, case: str) -> None:
+    x = x.clone().requires_grad_()
+    outputs = ctx.outputs(model, x)
+    for index, out in enumerate(outputs):
+        expect(
+            out.requires_grad,
+            f"output {index} of {len(outputs)} ({case}) does not require grad: it is detached or under no_grad",
+        )
+    try:
+        ctx.loss(outputs).backward()
+    except RuntimeError as error:
+        raise CheckFailed(f"backward ({case}) raised {brief(error)}. {_origin(ctx, model, x)}") from error
+    expect(x.grad is not None, f"the input ({case}) receives no gradient: something detaches it before the first layer")
+    tensors = {"the input": x} | {f"parameter {n!r}": p for n, p in model.named_parameters()}
+    broken = [name for name, t in tensors.items() if t.grad is not None and not t.grad.isfinite().all()]
+    expect(
+        not broken,
+        f"the gradient ({case}) of {listing(broken)} is NaN or infinite. Look for sqrt, norm, std, log or a division "
+        "that meets 0 in forward: its derivative needs an epsilon inside",
+    )
+
+
+def _origin(ctx: Context, model: nn.Module, x: Tensor) -> str:
+    """The line of forward whose backward fails, from a second run in anomaly mode."""
+    with warnings.catch_warnings(record=True) as caught, torch.autograd.set_detect_anomaly(True, check_nan=False):
+        warnings.simplefilter("always")
+        with contextlib.suppress(RuntimeError):
+            ctx.loss(ctx.outputs(model, x)).backward()
+    traces = [str(w.message) for w in caught if "Traceback of forward call" in str(w.message)]
+    frames = [line.strip() for line in traces[-1].splitlines() if line.strip()] if traces else []
+    own = [i for i, line in enumerate(frames) if line.startswith("File") and "/torch/" not in line]
+    return f"The operation was recorded at {' '.join(frames[own[-1] : own[-1] + 2])}" if own else ""
+
+
+@check(requires=BACKWARD)
+def check_param_grads(ctx: Context) -> None:
+    """Every parameter requires a gradient (or is declared frozen) and receives one in every training step.
+
+    A parameter that is unused, or used in some steps only, stops DistributedDataParallel with an error, counts in the
+    model's size for nothing, and is decayed but never trained.
+    """
+    model = ctx.train_model()
+    parameters = {n: p for n, p in model.named_parameters() if n not in ctx.claims.frozen}
+    off = [n for n, p in parameters.items() if not p.requires_grad]
+    expect(not off, f"requires_grad is off as built for {listing(off)}; declare them as 'frozen' if that is intended")
+    missing = dict.fromkeys(parameters, 0)
+    # Four steps show a parameter that is not used; one that is skipped at random needs more, but then chance is drawn.
+    steps = done = 4
+    for step in range(32):
+        if step == steps:
+            break
+        state = GlobalState.capture()
+        model.zero_grad(set_to_none=True)
+        ctx.loss(ctx.outputs(model, ctx.input(seed=step)), seed=step).backward()
+        steps = 32 if state.rng_changes() else steps
+        done = step + 1
+        for name, p in parameters.items():
+            missing[name] += p.grad is None
+    named = [f"{n} {list(parameters[n].shape)} (in {k} of {done} steps)" for n, k in missing.items() if k]
+    numel = sum(parameters[n].numel() for n, k in missing.items() if k)
+    total = sum(p.numel() for p in parameters.values())
+    expect(
+        not named,
+        f"{len(named)} of {len(parameters)} parameter tensors ({numel:,} of {total:,} numbers) received no gradient in "
+        f"training mode: {listing(named)}. Forward does not use them, uses them only sometimes, or detaches their "
+        "result; remove what is unused, and multiply by 0 instead of skipping",
+        len(named),
+        0,
+    )
+
+
+@check(requires=BACKWARD)
+def check_param_grads_nonzero(ctx: Context) -> Measurement:
+    """No weight's gradient is identically zero once the weights are off their special initial values.
+
+    A gradient that is multiplied by zero, or that stops at a dead activation, looks healthy to ``grad is not None``.
+    Biases and scales are left out: a bias in front of a normalisation has no gradient by right. A weight is confirmed
+    at twice the size: attention over a single token has none either.
+    """
+    weights: dict[str, float] = {}
+    for factor in (1, 2):
+        size = ctx.claims.legal(tuple(factor * s for s in ctx.size))
+        for training in (True, False):
+            model = ctx.train_model(perturb=True) if training else ctx.eval_model()
+            ctx.loss(ctx.outputs(model, ctx.input(size=size, seed=factor)), seed=factor).backward()
+            for name, p in model.named_parameters():
+                if p.dim() >= 2 and p.requires_grad and name not in ctx.claims.frozen:
+                    norm = 0.0 if p.grad is None else float(p.grad.abs().max())
+                    weights[name] = max(weights.get(name, 0.0), norm)
+        floor = 1e-14 * max(weights.values(), default=0.0)
+        dead = [name for name, norm in weights.items() if not norm > floor]
+        if not dead:
+            break
+    expect(
+        not dead,
+        f"the gradient of {listing(dead)} is zero in training and in eval mode, with every weight perturbed. Its path "
+        "to the loss is multiplied by zero, detached, or ends in an activation that never fires",
+        len(dead),
+        0,
+    )
+    return Measurement(0, 0)
+
+
+@check(requires=BACKWARD)
+def check_gradcheck(ctx: Context) -> Measurement | None:
+    """Gradients agree with finite differences along random directions.
+
+    A wrong custom backward, or a path hidden by ``detach`` or ``.data``, trains, but towards the wrong place. In
+    training mode the bound is wider: spectral normalisation rightly holds its power iteration constant.
+    """
+    return worst([_gradcheck(ctx, training=False, bound=1e-4), _gradcheck(ctx, training=True, bound=5e-2)])
+
+
+def _gradcheck(ctx: Context, *, training: bool, bound: float) -> Measurement:
+    model = ctx.eval_model()
+    model.train(training)
+    x = ctx.input().requires_grad_()
+    weights = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    everything: dict[str, Tensor] = {"the input": x} | weights
+    worst_error = 0.0
+    groups: dict[str, dict[str, Tensor]] = {"the input": {"the input": x}, "the parameters": dict(weights)}
+    for what, leaves in groups.items():
+        # Kinks of ReLU and max pooling spoil a direction now and then, a wrong backward spoils them all.
+        error = sorted(_direction_error(ctx, model, x, leaves, seed) for seed in range(3))[1]
+        worst_error = max(worst_error, error)
+        if not error <= bound:
+            limit = max(bound, 1e-3)
+            wrong = [n for n, leaf in everything.items() if not _direction_error(ctx, model, x, {n: leaf}, 0) <= limit]
+            raise CheckFailed(
+                f"in {'training' if training else 'eval'} mode the gradient by {what} is off from finite differences "
+                f"by {error:.3g} (relative), expected at most {bound:g}; wrong for {len(wrong)} of {len(everything)} "
+                f"tensors: {listing(wrong, 8)}. A custom backward downstream of these is wrong, or detach, .data or "
+                "no_grad hides one of their paths",
+                error,
+                bound,
+            )
+    return Measurement(worst_error, bound)
+
+
+def _direction_error(ctx: Context, model: nn.Module, x: Tensor, leaves: dict[str, Tensor], seed: int) -> float:
+    """Relative error of the derivative along one random direction, which moves every tensor by the same length."""
+    buffers = {n: b.clone() for n, b in model.named_buffers()}
+
+    def loss() -> Tensor:
+        with torch.no_grad():
+            for name, buffer in model.named_buffers():
+                buffer.copy_(buffers[name])
+        torch.manual_seed(seed)
+        return ctx.loss(ctx.outputs(model, x))
+
+    tensors = list(leaves.values())
+    generator = ctx.generator(100 + seed)
+    noise = [torch.randn(t.shape, generator=generator, dtype=t.dtype).to(t.device) for t in tensors]
+    direction = [d / d.norm() / len(noise) ** 0.5 for d in noise]
+    grads = torch.autograd.grad(loss(), tensors, allow_unused=True)
+    pairs = [(g, d) for g, d in zip(grads, direction, strict=True) if g is not None]
+    analytic = float(sum((g * d).sum() for g, d in pairs))
+    typical = sum(float(g.norm() * d.norm()) ** 2 / g.numel() for g, d in pairs) ** 0.5
+    base = [t.detach().clone() for t in tensors]
+    best = float("inf")
+    with torch.no_grad():
+        for step in (1e-6, 1e-7, 1e-8):
+            values = []
+            for sign in (1, -1):
+                for t, origin, d in zip(tensors, base, direction, strict=True):
+                    t.copy_(origin + sign * step * d)
+                values.append(float(loss()))
+            numeric = (values[0] - values[1]) / (2 * step)
+            error = abs(numeric - analytic) / max(abs(numeric), abs(analytic), 0.1 * typical, 1e-6)
+            best = min(best, error)
+            if best <= 1e-6:
+                break
+        for t, origin in zip(tensors, base, strict=True):
+            t.copy_(origin)
+    return best

@@ -1,0 +1,108 @@
+"""Which module of a network is running and what a network holds on to, so that a message can name the culprit."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FunctionType
+
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from unetzoo.conformance.check import CheckFailed, NotApplicable, Unavailable
+from unetzoo.conformance.suite import describe
+
+
+class ModuleTrace:
+    """Follows the calls of a network's modules while its ``with`` block runs."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._names = {id(module): name for name, module in model.named_modules()}
+        self._running: list[nn.Module] = []
+        self._handles: list[RemovableHandle] = []
+
+    def __enter__(self) -> ModuleTrace:
+        for module in self._model.modules():
+            self._handles.append(module.register_forward_pre_hook(self._enter))
+            self._handles.append(module.register_forward_hook(self._leave))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _enter(self, module: nn.Module, _: object) -> None:
+        self._running.append(module)
+
+    def _leave(self, module: nn.Module, _: object, __: object) -> None:
+        while self._running and self._running.pop() is not module:
+            pass
+
+    @property
+    def path(self) -> str:
+        """Dotted name of the innermost running module; empty for the network itself and outside of any forward."""
+        return self._names[id(self._running[-1])] if self._running else ""
+
+    @property
+    def where(self) -> str:
+        """The innermost running module, for a message."""
+        return f"{self.path!r} ({type(self._running[-1]).__name__})" if self.path else "the network's own forward"
+
+
+@contextmanager
+def blame(doing: str, hint: str = "") -> Iterator[None]:
+    """Turn an error inside the block into CheckFailed that names the module and line in which it was raised.
+
+    ``doing`` says what was tried, ``hint`` the likely cause.
+    """
+    try:
+        yield
+    except (CheckFailed, NotApplicable, Unavailable):
+        raise
+    except Exception as error:  # whatever a network raises when it is used like this is the finding
+        raise CheckFailed(f"{doing} raised {brief(describe(error))}. {hint}".rstrip(". ") + ".") from error
+
+
+def brief(text: object, limit: int = 400) -> str:
+    """The text on one line, shortened."""
+    line = " ".join(str(text).split())
+    return line if len(line) <= limit else f"{line[: limit - 3]}..."
+
+
+def listing(names: list[str], limit: int = 5) -> str:
+    """The first names of a list, and how many there are beyond them."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
+
+
+def attributes(model: nn.Module) -> Iterator[tuple[str, object]]:
+    """Every object on the modules, their classes and the files that define them, with a path to it."""
+    seen: set[int] = set()
+    for name, module in model.named_modules():
+        own = {k: v for k, v in vars(module).items() if k not in {"_parameters", "_buffers", "_modules"}}
+        yield from _walk(f"{name or 'model'}.", own, seen)
+        for cls in type(module).__mro__:
+            if cls is not object and not cls.__module__.startswith("torch"):
+                yield from _walk(f"class {cls.__name__}: ", dict(vars(cls)), seen)
+                for function in (v for v in vars(cls).values() if isinstance(v, FunctionType)):
+                    defaults = dict(enumerate(function.__defaults__ or ()))
+                    yield from _walk(f"defaults of {cls.__name__}.{function.__name__}: ", defaults, seen)
+                    public = {k: v for k, v in function.__globals__.items() if not k.startswith("__")}
+                    yield from _walk(f"{cls.__module__}: ", public, seen, depth=2)
+
+
+def _walk(
+    prefix: str, values: dict[str, object] | dict[int, object], seen: set[int], depth: int = 4
+) -> Iterator[tuple[str, object]]:
+    for key, value in values.items():
+        if id(value) in seen or isinstance(value, nn.Module):
+            continue
+        if isinstance(value, (Tensor, list, tuple, dict, set, deque)):
+            seen.add(id(value))
+            yield f"{prefix}{key}", value
+        if depth and isinstance(value, dict):
+            yield from _walk(f"{prefix}{key}.", dict(value), seen, depth - 1)
+        elif depth and isinstance(value, (list, tuple, deque)):
+            yield from _walk(f"{prefix}{key}.", dict(enumerate(value)), seen, depth - 1)
