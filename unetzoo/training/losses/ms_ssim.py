@@ -1,0 +1,70 @@
+"""Multi-scale structural similarity of probabilities and target, a part of the UNet 3+ loss (Huang et al. 2020)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchmetrics.functional.image import structural_similarity_index_measure
+
+from unetzoo.errors import InputError
+from unetzoo.training.losses.targets import class_indices, valid_mask
+
+SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, section 3.2
+WINDOW = 11
+
+
+class MultiScaleSSIMLoss(nn.Module):
+    """One minus the multi-scale SSIM of the class probabilities and the one-hot target (Wang et al. 2003).
+
+    An image whose shortest side cannot hold five scales of the 11-pixel window gets as many as it can, their weights
+    scaled to the same sum. Ignored pixels are zero in both, so that nothing is asked of them.
+
+    Args:
+        num_classes: 1 for a sigmoid output, more for a softmax.
+        ignore_index: target value of pixels that do not count.
+    """
+
+    def __init__(self, num_classes: int, *, ignore_index: int | None = None) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.ignore_index = ignore_index
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Loss of logits `(N, C, *spatial)` against class indices `(N, *spatial)`, spatial sizes 11 or more."""
+        valid = valid_mask(target, self.ignore_index)
+        labels = class_indices(target, valid)
+        if self.num_classes == 1:
+            probabilities, actual = logits.sigmoid(), labels.unsqueeze(1)
+        else:
+            probabilities, actual = logits.softmax(1), F.one_hot(labels, self.num_classes).movedim(-1, 1)
+        counted = valid.unsqueeze(1).to(logits.dtype)
+        return 1 - ms_ssim(probabilities * counted, actual * counted).mean()
+
+
+def ms_ssim(first: Tensor, second: Tensor) -> Tensor:
+    """Multi-scale SSIM of two batches `(N, C, *spatial)` of values from 0 to 1; `(N,)`.
+
+    torchmetrics' function of that name takes no image under 161 pixels and gives NaN gradients where a contrast term
+    is negative; this one calls its single-scale measure and keeps the terms above zero.
+
+    Raises:
+        InputError: a side is shorter than the window of 11 pixels.
+    """
+    shortest = min(first.shape[2:])
+    if shortest < WINDOW:
+        raise InputError(f"spatial size {tuple(first.shape[2:])} is under the {WINDOW} pixels of the SSIM window")
+    scales = min(len(SCALE_WEIGHTS), (shortest // WINDOW).bit_length())
+    used = torch.tensor(SCALE_WEIGHTS[:scales], dtype=first.dtype, device=first.device)
+    weights = used * sum(SCALE_WEIGHTS) / used.sum()
+    pool = F.avg_pool2d if first.ndim == 4 else F.avg_pool3d
+    score = torch.ones(first.shape[0], dtype=first.dtype, device=first.device)
+    for scale, weight in enumerate(weights):
+        if scale:
+            first, second = pool(first, 2), pool(second, 2)
+        similarity, contrast = structural_similarity_index_measure(
+            first, second, data_range=1.0, reduction="none", return_contrast_sensitivity=True
+        )
+        term = similarity if scale == scales - 1 else contrast
+        score = score * term.reshape(term.shape[0], -1).mean(1).clamp_min(1e-6) ** weight
+    return score
