@@ -199,3 +199,8 @@ def warm_statistics(model: nn.Module, x: Tensor) -> None:
         for layer, momentum in zip(layers, momenta, strict=True):
             if hasattr(layer, "reset_running_stats"):
                 layer.momentum = momentum  # type: ignore[assignment]
+
+
+def state_layout(model: nn.Module) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    """Shape and dtype of each tensor in the state dict."""
+    return {name: (value.shape, value.dtype) for name, value in model.state_dict().items() if isinstance(value, Tensor)}

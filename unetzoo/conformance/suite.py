@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 import tempfile
 import time
-import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,11 +15,11 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 import torch
-from torch import nn
 
 from unetzoo.conformance.check import BACKWARD, Check, CheckFailed, NotApplicable, Unavailable, all_checks
 from unetzoo.conformance.claims import Axes, Claims
-from unetzoo.conformance.context import Builder, Context
+from unetzoo.conformance.context import Context
+from unetzoo.conformance.failure import describe
 from unetzoo.conformance.probing import default_size, probe
 from unetzoo.conformance.report import ConformanceError, Report, Result, Status
 from unetzoo.conformance.sandbox import sandbox
@@ -268,26 +266,6 @@ def outcome(
     return Result(
         check.id, status, check.level, check.subject, check.summary, seconds, message, reason, measured, bound
     )
-
-
-def describe(error: Exception) -> str:
-    """The exception, the sub-module it came from, and the last line outside torch and this suite."""
-    frames = list(traceback.walk_tb(error.__traceback__))
-    modules = [f.f_locals["self"] for f, _ in frames if isinstance(f.f_locals.get("self"), nn.Module)]
-    where = ""
-    if modules:
-        names = {id(m): name for name, m in modules[0].named_modules()}
-        inner = modules[-1]
-        where = f" in module {names.get(id(inner)) or type(inner).__name__!r} ({type(inner).__name__})"
-    outside = [(f.f_code, line) for f, line in frames if not _is_machinery(f.f_globals.get("__name__", ""))]
-    if outside:
-        code, line = outside[-1]
-        where += f", at {Path(code.co_filename).name}:{line} in {code.co_name}"
-    return f"{type(error).__name__}{where}: {error}"
-
-
-def _is_machinery(module: str) -> bool:
-    return module.partition(".")[0] == "torch" or module.startswith("unetzoo.conformance")
 
 
 @contextlib.contextmanager

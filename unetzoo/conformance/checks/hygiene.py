@@ -1,0 +1,218 @@
+"""Hygiene: global state, output and warnings, repr, registration of tensors, calls and hooks of sub-modules."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from unetzoo.conformance.check import CREATE, CheckFailed, Measurement, check, expect
+from unetzoo.conformance.context import Context, state_layout
+from unetzoo.conformance.sandbox import GlobalState
+
+
+@check(requires=CREATE, devices="both")
+def check_global_state(ctx: Context) -> None:
+    """Building, forward and backward leave the process's flags, filters, loggers, environment and cwd alone."""
+    for flipped in (False, True):
+        with _flipped(flipped):
+            before = GlobalState.capture()
+            for stage in _stages(ctx):
+                changes = before.changes()
+                expect(not changes, f"{stage} changed global state: {'; '.join(changes[:4])}")
+
+
+def _stages(ctx: Context) -> Iterator[str]:
+    """Build and run the network, yielding the name of each stage once it is over."""
+    model = ctx.build().to(ctx.device)
+    yield "construction"
+    x = ctx.input(dtype=torch.float32)
+    model.train()
+    outputs = ctx.outputs(model, x)
+    yield "a training forward"
+    ctx.loss(outputs).backward()
+    yield "backward"
+    model.eval()
+    ctx.outputs(model, x)
+    yield "an eval forward"
+
+
+@contextlib.contextmanager
+def _flipped(flip: bool) -> Iterator[None]:
+    """Start from other values than the usual ones, lest a network set a flag to what it happens to be already."""
+    state = GlobalState.capture()
+    try:
+        if flip:
+            torch.backends.cudnn.benchmark = not torch.backends.cudnn.benchmark
+            torch.backends.cudnn.deterministic = not torch.backends.cudnn.deterministic
+            torch.backends.cudnn.allow_tf32 = not torch.backends.cudnn.allow_tf32
+            torch.backends.cuda.matmul.allow_tf32 = not torch.backends.cuda.matmul.allow_tf32
+            torch.set_anomaly_enabled(not torch.is_anomaly_enabled(), check_nan=False)
+            torch.use_deterministic_algorithms(not torch.are_deterministic_algorithms_enabled(), warn_only=True)
+            torch.set_num_threads(torch.get_num_threads() + 1)
+            logging.getLogger().setLevel(logging.ERROR + 3)
+        warnings.simplefilter("error" if flip else "always", category=ImportWarning)
+        yield
+    finally:
+        state.restore()
+
+
+@check()
+def check_silent(ctx: Context) -> None:
+    """Nothing is printed and no warning is raised in construction, forward and backward."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.ExitStack() as stack:
+        caught = stack.enter_context(warnings.catch_warnings(record=True))
+        stack.enter_context(contextlib.redirect_stdout(out))
+        stack.enter_context(contextlib.redirect_stderr(err))
+        warnings.simplefilter("always")
+        stack.callback(torch.set_warn_always, torch.is_warn_always_enabled())
+        torch.set_warn_always(True)
+        for stage in _stages(ctx):
+            text = out.getvalue() or err.getvalue()
+            expect(not text, f"{stage} printed {text.strip()[:200]!r}: use the logging module")
+            if caught:
+                first = caught[0]
+                raise CheckFailed(
+                    f"{stage} warned: {first.category.__name__}: {str(first.message)[:300]} "
+                    f"(at {first.filename.rpartition('/')[2]}:{first.lineno})"
+                )
+
+
+@check(requires=CREATE, level="should")
+def check_repr(ctx: Context) -> Measurement | None:
+    """repr does not raise and stays below 1 MB."""
+    model = ctx.build()
+    for name, module in model.named_modules():
+        try:
+            module.extra_repr()
+        except Exception as error:  # whichever error: it would break every report that prints the network
+            raise CheckFailed(f"extra_repr of {name or 'the network'!r} raised {type(error).__name__}: {error}") from error
+    size = len(repr(model).encode())
+    expect(size < 2**20, f"repr is {size} bytes long, expected less than {2**20}: keep tensors out of extra_repr", size, 2**20)
+    return Measurement(size, 2**20)
+
+
+@check(requires=CREATE)
+def check_all_registered(ctx: Context) -> None:
+    """No tensor or module hides in a plain attribute, list, dict, tuple or set: all are registered."""
+    model = ctx.train_model(dtype=torch.float32)
+    _expect_registered(model, "after construction")
+    with contextlib.suppress(RuntimeError, TypeError, ValueError):  # whether a forward runs is another check's matter
+        ctx.outputs(model, ctx.input(dtype=torch.float32))
+    _expect_registered(model, "after a training forward")
+
+
+def _expect_registered(model: nn.Module, when: str) -> None:
+    known = {id(t) for t in [*model.parameters(), *model.buffers(), *model.modules()]}
+    for name, module in model.named_modules():
+        for attribute, value in vars(module).items():
+            if attribute in ("_parameters", "_buffers", "_modules") or attribute.endswith(("_hooks", "_hooks_with_kwargs")):
+                continue
+            for path, found in _hidden(value, attribute, 4):
+                if id(found) not in known:
+                    kind = "module" if isinstance(found, nn.Module) else f"tensor {list(found.shape)}"
+                    raise CheckFailed(
+                        f"{when}, {name + '.' if name else ''}{path} holds an unregistered {kind}: it misses .to(), "
+                        "state_dict and the optimizer. Use ModuleList, ParameterList or register_buffer; keep no activations"
+                    )
+
+
+def _hidden(value: object, path: str, depth: int) -> Iterator[tuple[str, nn.Module | Tensor]]:
+    if isinstance(value, (nn.Module, Tensor)):
+        yield path, value
+    elif depth and isinstance(value, Mapping):
+        for key, item in list(value.items()):
+            yield from _hidden(item, f"{path}[{key!r}]", depth - 1)
+    elif depth and isinstance(value, (list, tuple, set, frozenset, collections.deque)):
+        for index, item in enumerate(list(value)):
+            yield from _hidden(item, f"{path}[{index}]", depth - 1)
+
+
+@check()
+def check_state_dict_stable(ctx: Context) -> None:
+    """Keys, shapes and parameter identities are the same before and after the first forwards."""
+    model = ctx.train_model(dtype=torch.float32)
+    keys = state_layout(model)
+    identities = {name: id(p) for name, p in model.named_parameters()}
+    for mode in (True, False):
+        model.train(mode)
+        ctx.outputs(model, ctx.input(dtype=torch.float32))
+        when = f"the first {'training' if mode else 'eval'} forward"
+        changed = sorted(set(keys.items()) ^ set(state_layout(model).items()))
+        expect(not changed, f"{when} changed the state dict: {changed[:4]}; an optimizer made before misses them")
+        replaced = [name for name, p in model.named_parameters() if identities.get(name) != id(p)]
+        expect(not replaced, f"{when} replaced parameters {replaced[:4]} by new objects; an optimizer made before holds the old")
+
+
+@check()
+def check_module_reuse(ctx: Context) -> None:
+    """Every layer that owns parameters is called once a forward, unless it is declared in `reused`."""
+    calls = _calls(ctx, ctx.train_model(dtype=torch.float32))
+    many = {name: n for name, n in calls.items() if n > 1 and not _declared(name, ctx.claims.reused)}
+    expect(
+        not many,
+        f"called more than once in one forward: {dict(list(many.items())[:4])}. One layer serves several places by mistake, "
+        "or declare it in the claim `reused`",
+    )
+
+
+def _declared(name: str, prefixes: Sequence[str]) -> bool:
+    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+def _calls(ctx: Context, model: nn.Module) -> collections.Counter[str]:
+    """Number of calls in one forward of each module that owns parameters or statistics itself."""
+    owners = {name: m for name, m in model.named_modules() if m._parameters or m._buffers}
+    calls = collections.Counter(dict.fromkeys(owners, 0))
+    for name, module in owners.items():
+        module.register_forward_hook(lambda *_, name=name: calls.update([name]))
+    ctx.outputs(model, ctx.input(dtype=torch.float32))
+    return calls
+
+
+@check()
+def check_hooks_fire(ctx: Context) -> None:
+    """Every layer with parameters is called as a module, so that hooks, FSDP and profilers see it."""
+    model = ctx.train_model(dtype=torch.float32)
+    fired: collections.Counter[str] = collections.Counter()
+    entered: collections.Counter[str] = collections.Counter()
+    inside = {f"{n}.out_proj" for n, m in model.named_modules() if isinstance(m, nn.MultiheadAttention)}
+    owners: set[str] = set()
+    for name, module in model.named_modules():
+        if any(p is not None for p in module._parameters.values()) and name not in inside:
+            owners.add(name)
+        module.register_forward_hook(lambda *_, name=name: fired.update([name]))
+        if not isinstance(module, torch.jit.ScriptModule):
+            module.forward = _counting(module.forward, entered, name)  # type: ignore[method-assign]
+    for mode in (True, False):
+        model.train(mode)
+        ctx.outputs(model, ctx.input(dtype=torch.float32))
+    bypassed = sorted(name for name in entered if entered[name] > fired[name])
+    expect(
+        not bypassed,
+        f"{bypassed[:4]}: `.forward(x)` is called directly, which bypasses hooks, FSDP and profilers; call the module",
+    )
+    lists = (nn.ParameterList, nn.ParameterDict)
+    silent = sorted(name for name in owners if not fired[name] and not isinstance(model.get_submodule(name), lists))
+    expect(
+        not silent,
+        f"{silent[:4]}{' and more' if len(silent) > 4 else ''}: never called as a module in a training or eval forward, "
+        "so forward hooks do not fire; use the layer, or remove it",
+    )
+
+
+def _counting(
+    forward: Callable[..., object], entered: collections.Counter[str], name: str
+) -> Callable[..., object]:
+    def counted(*args: object, **kwargs: object) -> object:
+        entered[name] += 1
+        return forward(*args, **kwargs)
+
+    return counted

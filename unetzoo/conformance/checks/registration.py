@@ -1,0 +1,232 @@
+"""Registration and construction: signature, options, seeds, import, metadata, the meta device."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import json
+import subprocess
+import sys
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from unetzoo.conformance.check import CREATE, CheckFailed, Measurement, agree, check, expect
+from unetzoo.conformance.context import Context, state_layout, tensors_in
+
+NONSENSE = "no_such_option_of_any_network"
+MACS_TOLERANCE = 0.01
+
+
+@check(requires=())
+def check_create_signature(ctx: Context) -> None:
+    """The builder takes in_channels and num_classes by keyword and returns a module with parameters on the CPU."""
+    model = ctx.build()
+    expect(
+        isinstance(model, nn.Module),
+        f"the builder returned {type(model).__name__}, expected a torch.nn.Module",
+    )
+    expect(any(True for _ in model.parameters()), "the network has no registered parameter: nothing in it can be trained")
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        expect(
+            tensor.device.type == "cpu",
+            f"{name} is on {tensor.device} right after construction, expected cpu: let the caller move the network",
+        )
+        expect(
+            tensor.dtype == torch.float32 or not tensor.is_floating_point(),
+            f"{name} is {tensor.dtype} right after construction, expected torch.float32 (the default dtype)",
+        )
+
+
+@check(requires=CREATE)
+def check_unknown_kwargs(ctx: Context) -> None:
+    """An unknown keyword is refused with an error that names it."""
+    try:
+        ctx.build(**{NONSENSE: 1})
+    except (TypeError, ValueError, KeyError) as error:
+        expect(
+            NONSENSE in str(error),
+            f"{NONSENSE}=1 raised {type(error).__name__} ({error}), expected a message that names the keyword",
+        )
+    else:
+        raise CheckFailed(
+            f"{NONSENSE}=1 was accepted in silence, expected a TypeError naming it: a mistyped option builds the wrong "
+            "network. Do not swallow **kwargs"
+        )
+
+
+@check(requires=CREATE)
+def check_create_twice(ctx: Context) -> None:
+    """Two calls of the builder give the same network: equal keys, shapes, dtypes and repr."""
+    signature, given = _signature(ctx), _mutable_options(ctx)
+    kept = copy.deepcopy(given)
+    first, second = ctx.build(), ctx.build(**given)
+    a, b = state_layout(first), state_layout(second)
+    different = sorted(set(a.items()) ^ set(b.items()))
+    expect(not different, f"a second call gave another network; differing (name, (shape, dtype)): {different[:4]}")
+    expect(repr(first) == repr(second), f"a second call gave another repr: {_first_difference(repr(first), repr(second))}")
+    expect(
+        _signature(ctx) == signature,
+        "the builder's default arguments changed while building: a mutable default is modified in place",
+    )
+    changed = [name for name in given if given[name] != kept[name]]
+    expect(not changed, f"the builder changed the caller's {changed}: copy options before modifying them")
+    shared = {id(p): n for n, p in first.named_parameters()}
+    both = [n for n, p in second.named_parameters() if id(p) in shared]
+    expect(not both, f"two networks share parameters {both[:4]}: every call must make its own")
+
+
+def _signature(ctx: Context) -> str:
+    try:
+        return repr(inspect.signature(ctx.builder))
+    except (TypeError, ValueError):
+        return ""
+
+
+def _mutable_options(ctx: Context) -> dict[str, object]:
+    """Copies of the builder's list and dict defaults, to be handed in as a caller would."""
+    try:
+        parameters = inspect.signature(ctx.builder).parameters
+    except (TypeError, ValueError):
+        return {}
+    return {name: copy.deepcopy(p.default) for name, p in parameters.items() if isinstance(p.default, (list, dict))}
+
+
+def _first_difference(a: str, b: str) -> str:
+    pairs = zip(a.splitlines(), b.splitlines(), strict=False)
+    return next((f"{x.strip()!r}, then {y.strip()!r}" for x, y in pairs if x != y), "one is longer")
+
+
+@check(requires=CREATE)
+def check_create_seeded(ctx: Context) -> None:
+    """Weights follow torch's global generator: same seed, same weights; other seed, other weights."""
+    first, again, other = ctx.build(seed=0), ctx.build(seed=0), ctx.build(seed=1)
+    pairs = list(zip(first.named_parameters(), again.parameters(), strict=True))
+    unlike = [name for (name, a), b in pairs if not torch.equal(a, b)]
+    expect(
+        not unlike,
+        f"torch.manual_seed(0) twice gave different {unlike[:4]}: weights are drawn from another generator than torch's",
+    )
+    torch.manual_seed(ctx.seed)
+    ends = []
+    for seed in (0, 1):
+        ctx.build(seed=seed)
+        ends.append(torch.get_rng_state())
+    expect(
+        not torch.equal(*ends),
+        "torch's generator is in the same state after construction under seeds 0 and 1: the constructor calls "
+        "manual_seed, so every 'random' network is the same one",
+    )
+    weights = [(name, a, b) for (name, a), b in zip(first.named_parameters(), other.parameters(), strict=True)]
+    drawn = [(name, a, b) for name, a, b in weights if a.dim() > 1 and float(a.std()) > 0]
+    fixed = [name for name, a, b in drawn if torch.equal(a, b)]
+    expect(
+        2 * len(fixed) <= len(drawn),
+        f"seeds 0 and 1 gave the same random-looking weights {fixed[:4]}: the constructor seeds a generator of its own",
+    )
+
+
+@check(requires=CREATE)
+def check_metadata(ctx: Context) -> Measurement | None:
+    """Declared parameter and multiply-accumulate counts are those measured."""
+    claims = ctx.claims
+    ctx.require(claims.num_params is not None or claims.macs is not None, "no parameter or operation count is claimed")
+    with torch.device("meta"):
+        model = ctx.build(in_channels=claims.default_in_channels, num_classes=claims.default_num_classes)
+    count = sum(p.numel() for p in model.parameters())
+    if claims.num_params is not None:
+        expect(
+            count == claims.num_params,
+            f"{count} parameters, declared {claims.num_params} (ratio {count / claims.num_params:.4f})",
+            count,
+            claims.num_params,
+        )
+    if claims.macs is None or claims.macs_size is None:
+        return Measurement(0.0, 0.0)
+    model.eval()
+    channels = claims.default_in_channels or ctx.in_channels
+    with FlopCounterMode(display=False) as counter:
+        tensors_in(model(torch.randn((1, channels, *claims.macs_size), device="meta")))
+    macs = counter.get_total_flops() / 2
+    error = abs(macs / claims.macs - 1)
+    hint = "; the declared number counts FLOPs, two to a multiply-accumulate" if abs(error - 0.5) < 0.02 else ""
+    expect(
+        error <= MACS_TOLERANCE,
+        f"{macs:.4g} multiply-accumulates at {claims.macs_size}, declared {claims.macs:.4g}{hint}",
+        error,
+        MACS_TOLERANCE,
+    )
+    return Measurement(error, MACS_TOLERANCE)
+
+
+IMPORT_SCRIPT = """
+import json, pickle, socket, sys
+sys.path[:] = json.loads(sys.argv[1])
+import torch, warnings, logging
+from unetzoo.conformance.sandbox import GlobalState
+opened = []
+def refuse(*args, **kwargs):
+    opened.append(repr(args[:2]))
+    raise OSError("no network access while a model is imported")
+socket.create_connection = socket.socket.connect = socket.getaddrinfo = refuse
+before = GlobalState.capture()
+kind, name = sys.argv[2:]
+if kind == "module":
+    __import__(name)
+else:
+    import unetzoo
+    unetzoo.info(name)
+found = [f"changed {c}" for c in before.changes()] + [f"opened a connection {o}" for o in opened]
+found += ["initialised CUDA"] if torch.cuda.is_initialized() else []
+found += [f"moved the random generator of {g}" for g in before.rng_changes()]
+print("\\n" + json.dumps(found))
+"""
+
+
+@check(requires=CREATE, cost="slow")
+def check_import_light(ctx: Context) -> None:
+    """Importing the network's module opens no connection, starts no CUDA and changes no global state."""
+    source = getattr(ctx.builder, "source", None)
+    module = getattr(ctx.builder, "__module__", "__main__")
+    target = ("name", source) if isinstance(source, str) else ("module", module)
+    ctx.require(target[1] != "__main__", "the builder was defined interactively")
+    command = [sys.executable, "-c", IMPORT_SCRIPT, json.dumps(sys.path), *target]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=ctx.tmp_path, check=False)
+    expect(done.returncode == 0, f"importing {target[1]} in a fresh process failed: {done.stderr.strip()[-400:]}")
+    found = json.loads(done.stdout.strip().splitlines()[-1])
+    expect(not found, f"importing {target[1]} {'; '.join(found[:4])}: do nothing at import")
+
+
+@check()
+def check_device_context(ctx: Context) -> Measurement | None:
+    """Built on the meta device all tensors are there, and filled with weights it is the same function."""
+    reference = ctx.eval_model(dtype=torch.float64, perturb=True)
+    with torch.device("meta"):
+        model = ctx.build()
+    elsewhere = [n for n, t in [*model.named_parameters(), *model.named_buffers()] if t.device.type != "meta"]
+    expect(not elsewhere, f"built under torch.device('meta'), {elsewhere[:4]} are not there: a device is given explicitly")
+    persistent = set(model.state_dict())
+    lost = [n for n, _ in model.named_buffers() if n not in persistent]
+    model.to_empty(device=ctx.device)
+    with torch.no_grad():
+        for tensor in [*model.parameters(), *model.buffers()]:
+            if tensor.is_floating_point():
+                tensor.fill_(torch.nan)
+    model.double()
+    model.load_state_dict(reference.state_dict())
+    if lost:
+        buffers = dict(reference.named_buffers())
+        with torch.no_grad():
+            for name, buffer in model.named_buffers():
+                if name in lost:
+                    buffer.copy_(buffers[name])
+    model.eval()
+    x = ctx.input()
+    return agree(
+        ctx.output(model, x),
+        ctx.output(reference, x),
+        1e-12,
+        "the output of the network built on meta and filled from a state dict",
+        "Something computed at construction is kept outside parameters and buffers",
+    )
