@@ -2,14 +2,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torchmetrics.functional.image import (
-    multiscale_structural_similarity_index_measure,
-    structural_similarity_index_measure,
-)
+import torch.nn.functional as F
+from torchmetrics.functional.image import structural_similarity_index_measure
 
 from unetzoo.errors import InputError
 from unetzoo.training.losses import MultiScaleSSIMLoss
-from unetzoo.training.losses.ms_ssim import ms_ssim
+from unetzoo.training.losses.ms_ssim import SCALE_WEIGHTS, ms_ssim
 
 
 def pair(*shape: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -18,16 +16,25 @@ def pair(*shape: int) -> tuple[torch.Tensor, torch.Tensor]:
     return first, (first + 0.2 * torch.rand(shape)).clamp(0, 1)
 
 
-def test_five_scales_equal_those_of_torchmetrics():
-    first, second = pair(2, 1, 176, 192)
-    reference = multiscale_structural_similarity_index_measure(first, second, data_range=1.0, reduction="none")
-    torch.testing.assert_close(ms_ssim(first, second), reference, rtol=1e-4, atol=1e-5)
+def test_scale_weights_are_those_of_wang_and_sum_to_one():
+    assert SCALE_WEIGHTS == (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+    assert sum(SCALE_WEIGHTS) == pytest.approx(1, abs=2e-4)
 
 
-def test_small_images_get_the_scales_that_fit():
-    first, second = pair(2, 1, 16, 40)  # one scale: plain SSIM to the power of the weights' sum
-    single = structural_similarity_index_measure(first, second, data_range=1.0, reduction="none")
-    torch.testing.assert_close(ms_ssim(first, second), single**1.0001, rtol=1e-5, atol=1e-6)
+@pytest.mark.parametrize(("shortest", "scales"), [(16, 2), (43, 2), (44, 3), (99, 4), (175, 4), (176, 5)])
+def test_images_get_the_scales_that_fit_by_the_product_of_single_scale_terms(shortest, scales):
+    first, second = pair(2, 1, shortest, 180)
+    weights = torch.tensor(SCALE_WEIGHTS[:scales])
+    weights *= sum(SCALE_WEIGHTS) / weights.sum()
+    score = ms_ssim(first, second)
+    expected = torch.ones(2)
+    for scale, weight in enumerate(weights):
+        similarity, contrast = structural_similarity_index_measure(
+            first, second, data_range=1.0, reduction="none", return_contrast_sensitivity=True
+        )
+        expected *= (similarity if scale == scales - 1 else contrast) ** weight
+        first, second = F.avg_pool2d(first, 2), F.avg_pool2d(second, 2)
+    torch.testing.assert_close(score, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_a_perfect_prediction_costs_nothing_and_a_wrong_one_most():

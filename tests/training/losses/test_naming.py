@@ -71,6 +71,11 @@ def test_a_batch_of_void_alone_gives_no_gradient_and_no_nan(name, num_classes):
     assert logits.grad.abs().max() < 1e-6
 
 
+def test_void_alone_adds_up_in_a_mixture():
+    loss = make_loss({"lovasz": 1, "cross_entropy": 1}, num_classes=3, ignore_index=255)
+    assert loss(torch.randn(1, 3, 4, 4), torch.full((1, 4, 4), 255)) == 0
+
+
 @pytest.mark.parametrize("name", ["dice", "jaccard", "bce", "tversky"])
 def test_multilabel_targets_have_the_shape_of_the_logits(name):
     logits = torch.randn(2, 3, 8, 8)

@@ -63,10 +63,13 @@ def test_default_tolerance_is_a_share_of_the_diagonal():
 
 
 def test_contours_beside_void_are_not_scored():
-    actual, predicted = square(4, 4), square(4, 4)
-    actual[:, 3:9, 8:] = 255  # to the right of the square nothing is known
-    predicted[:, 4:8, 8:10] = 1
-    assert foreground_score(predicted, actual, 0, ignore_index=255) == 1
+    actual, predicted = square(4, 4), square(4, 4, side=6)
+    predicted[:, 8:] = 0
+    actual[:, :, 7] = 0  # rows 4 to 7 and columns 4 to 6: a ring of 10 pixels
+    actual[:, :, 8:] = 255  # the prediction runs on into void: its pixels in column 7 are no known contour
+    precision, recall = 1, 8 / 10  # columns 5 and 6 of the middle rows: inside the prediction, not on its ring
+    expected = 2 * precision * recall / (precision + recall)
+    assert foreground_score(predicted, actual, 0, ignore_index=255) == pytest.approx(expected)
 
 
 def test_mean_is_over_images_first_and_classes_second():

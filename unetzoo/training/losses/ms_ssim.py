@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchmetrics.functional.image import structural_similarity_index_measure
+from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
 from unetzoo.errors import InputError
 from unetzoo.training.losses.targets import class_indices, valid_mask
@@ -17,8 +16,9 @@ WINDOW = 11
 class MultiScaleSSIMLoss(nn.Module):
     """One minus the multi-scale SSIM of the class probabilities and the one-hot target (Wang et al. 2003).
 
-    An image whose shortest side cannot hold five scales of the 11-pixel window gets as many as it can, their weights
-    scaled to the same sum. Ignored pixels are zero in both, so that nothing is asked of them.
+    An image whose shortest side is under 176 pixels is too short for five scales of the 11-pixel window; it gets as many
+    as it can hold, two at least, their weights scaled to the same sum. Ignored pixels are zero in both, so that nothing
+    is asked of them.
 
     Args:
         num_classes: 1 for a sigmoid output, more for a softmax.
@@ -43,10 +43,7 @@ class MultiScaleSSIMLoss(nn.Module):
 
 
 def ms_ssim(first: Tensor, second: Tensor) -> Tensor:
-    """Multi-scale SSIM of two batches `(N, C, *spatial)` of values from 0 to 1; `(N,)`.
-
-    torchmetrics' function of that name takes no image under 161 pixels and gives NaN gradients where a contrast term
-    is negative; this one calls its single-scale measure and keeps the terms above zero.
+    """Multi-scale SSIM by torchmetrics of two batches `(N, C, *spatial)` of values from 0 to 1; `(N,)`.
 
     Raises:
         InputError: a side is shorter than the window of 11 pixels.
@@ -54,17 +51,9 @@ def ms_ssim(first: Tensor, second: Tensor) -> Tensor:
     shortest = min(first.shape[2:])
     if shortest < WINDOW:
         raise InputError(f"spatial size {tuple(first.shape[2:])} is under the {WINDOW} pixels of the SSIM window")
-    scales = min(len(SCALE_WEIGHTS), (shortest // WINDOW).bit_length())
-    used = torch.tensor(SCALE_WEIGHTS[:scales], dtype=first.dtype, device=first.device)
-    weights = used * sum(SCALE_WEIGHTS) / used.sum()
-    pool = F.avg_pool2d if first.ndim == 4 else F.avg_pool3d
-    score = torch.ones(first.shape[0], dtype=first.dtype, device=first.device)
-    for scale, weight in enumerate(weights):
-        if scale:
-            first, second = pool(first, 2), pool(second, 2)
-        similarity, contrast = structural_similarity_index_measure(
-            first, second, data_range=1.0, reduction="none", return_contrast_sensitivity=True
-        )
-        term = similarity if scale == scales - 1 else contrast
-        score = score * term.reshape(term.shape[0], -1).mean(1).clamp_min(1e-6) ** weight
-    return score
+    scales = max(n for n in range(2, len(SCALE_WEIGHTS) + 1) if n == 2 or shortest >= WINDOW * (n - 1) ** 2)
+    share = sum(SCALE_WEIGHTS) / sum(SCALE_WEIGHTS[:scales])
+    weights = tuple(weight * share for weight in SCALE_WEIGHTS[:scales])
+    return multiscale_structural_similarity_index_measure(
+        first, second, data_range=1.0, reduction="none", betas=weights, normalize="relu"
+    )
