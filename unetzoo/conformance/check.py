@@ -178,7 +178,9 @@ def agree(actual: Tensor, expected: Tensor, tolerance: float, what: str, hint: s
             at = [int(i) for i in torch.unravel_index(difference.argmax(), difference.shape)]
             where = f", worst at index {at}: got {float(actual[tuple(at)]):.6g}, not {float(expected[tuple(at)]):.6g}"
         bound = "bitwise equality" if tolerance == 0 else f"at most {tolerance:g}"
-        raise CheckFailed(f"{what} differs by {measured:.3g} (relative), expected {bound}{where}{tail}", measured, tolerance)
+        raise CheckFailed(
+            f"{what} differs by {measured:.3g} (relative), expected {bound}{where}{tail}", measured, tolerance
+        )
     return Measurement(measured, tolerance)
 
 

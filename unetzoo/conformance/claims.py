@@ -110,7 +110,9 @@ class Claims:
         for name, value in values.items():
             if name not in known:
                 near = get_close_matches(name, known, n=3, cutoff=0.5)
-                raise ValueError(f"unknown capability {name!r}; nearest: {', '.join(near) or 'none'}; all: {sorted(known)}")
+                raise ValueError(
+                    f"unknown capability {name!r}; nearest: {', '.join(near) or 'none'}; all: {sorted(known)}"
+                )
             converted[name] = self._converted(name, value, ndim)
         return replace(self.of_ndim(ndim), **converted, declared=self.declared | set(converted))  # type: ignore[arg-type]
 

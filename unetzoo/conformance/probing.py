@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from unetzoo.conformance.check import CheckFailed
 from unetzoo.conformance.claims import Axes, Claims
 from unetzoo.conformance.context import Builder, perturb_parameters, tensors_in, warm_statistics
+from unetzoo.conformance.paths import path_spectrum
+from unetzoo.conformance.reach import period, receptive_field, shift_error, shift_window
 
 FIRST_SIZES = {1: (64, 128, 256), 2: (64, 96, 128, 224, 256, 188, 572), 3: (32, 48, 64, 96, 128)}
 STEPS = (1, 2, 4, 8, 16, 32, 64, 7, 14, 28, 56)
@@ -164,8 +166,43 @@ class Prober:
             supports.add("deep_supervision")
         found["supports"] = frozenset(supports)
         found["zero_init_output"] = self._is_zero_at_init(builder, claims, base)
-        found["global_context"] = self._sees_everything(claims, base)
+        claims = replace(claims, **{n: v for n, v in found.items() if n not in claims.declared})  # type: ignore[arg-type]
+        found = self._space(claims, base)
         return replace(claims, **{n: v for n, v in found.items() if n not in claims.declared})  # type: ignore[arg-type]
+
+    def _space(self, claims: Claims, base: Axes) -> dict[str, object]:
+        """Claims about context, receptive field, shifts and paths, from a float64 network in eval mode."""
+        shape = (2, self.in_channels, *default_size(claims))
+        x = torch.randn(shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+        try:
+            warm_statistics(self.model.train(), x.float())
+            model = self.model.eval().double()
+            found: dict[str, object] = {"path_strides": self._paths(model, x)}
+            radius = claims.receptive_field or receptive_field(model, self.in_channels, claims, base)
+        except (
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ):  # no float64 or no graph in this network: other checks speak of it
+            return {}
+        found["receptive_field"] = radius
+        found["global_context"] = self._sees_everything(model, claims, base) if radius is None else False
+        if radius is not None:
+            found["shift_period"] = self._shift_period(model, claims, radius)
+        return found
+
+    def _paths(self, model: nn.Module, x: Tensor) -> tuple[int, ...]:
+        x = x.clone().requires_grad_()
+        out = tensors_in(model(x))[0]
+        noise = torch.randn(out.shape, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+        return path_spectrum(x, (out * noise).sum()).alive
+
+    def _shift_period(self, model: nn.Module, claims: Claims, radius: Axes) -> Axes | None:
+        shift = period(claims)
+        size = shift_window(claims, radius, shift)
+        x = torch.randn((1, self.in_channels, *size), generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+        error, _ = shift_error(model, x, shift, claims, radius)
+        return shift if error < 1e-9 else None
 
     def _coarsest_stride(self, base: Axes) -> int:
         """Ratio of the input to the smallest feature map that has more than one pixel."""
@@ -190,21 +227,14 @@ class Prober:
         out = fresh.run(base)
         return out is not None and out[0].numel() > 0 and not bool(out[0].any())
 
-    def _sees_everything(self, claims: Claims, base: Axes) -> bool:
+    def _sees_everything(self, model: nn.Module, claims: Claims, base: Axes) -> bool:
         """Whether a change in one corner reaches the opposite corner of an image far wider than the coarsest stride."""
         size = claims.legal(tuple(2 * b for b in base)) if claims.ndim < 3 else base
         x = torch.randn((1, self.in_channels, *size), generator=torch.Generator().manual_seed(5), dtype=torch.float64)
         y = x.clone()
         y[(..., *(slice(0, 1),) * claims.ndim)] += 3.0
-        warm_statistics(self.model.train(), x.float())
-        model = self.model.eval().double()
-        try:
-            with torch.no_grad():
-                a, b = tensors_in(model(x))[0], tensors_in(model(y))[0]
-        except (RuntimeError, TypeError, ValueError):  # no float64 in this network: other checks speak of it
-            return False
-        finally:
-            self.model.float()
+        with torch.no_grad():
+            a, b = tensors_in(model(x))[0], tensors_in(model(y))[0]
         corner = (..., *(slice(-1, None),) * claims.ndim)
         return bool(((a - b).abs()[corner] > 1e-12 * a.abs().max()).any())
 

@@ -86,7 +86,9 @@ class Report:
     @property
     def counts(self) -> dict[str, int]:
         """Number of results by status; skipped ones are split by the kind of reason."""
-        keys = (r.reason.partition(":")[0].partition(" by ")[0] if r.status == "skipped" else r.status for r in self.results)
+        keys = (
+            r.reason.partition(":")[0].partition(" by ")[0] if r.status == "skipped" else r.status for r in self.results
+        )
         return dict(Counter(keys))
 
     @property

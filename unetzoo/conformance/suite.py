@@ -271,6 +271,10 @@ def outcome(
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Swallow warnings and prints of the network; check_silent looks at them on its own."""
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
         warnings.simplefilter("ignore")
         yield

@@ -93,9 +93,16 @@ def check_repr(ctx: Context) -> Measurement | None:
         try:
             module.extra_repr()
         except Exception as error:  # whichever error: it would break every report that prints the network
-            raise CheckFailed(f"extra_repr of {name or 'the network'!r} raised {type(error).__name__}: {error}") from error
+            raise CheckFailed(
+                f"extra_repr of {name or 'the network'!r} raised {type(error).__name__}: {error}"
+            ) from error
     size = len(repr(model).encode())
-    expect(size < 2**20, f"repr is {size} bytes long, expected less than {2**20}: keep tensors out of extra_repr", size, 2**20)
+    expect(
+        size < 2**20,
+        f"repr is {size} bytes long, expected less than {2**20}: keep tensors out of extra_repr",
+        size,
+        2**20,
+    )
     return Measurement(size, 2**20)
 
 
@@ -113,7 +120,9 @@ def _expect_registered(model: nn.Module, when: str) -> None:
     known = {id(t) for t in [*model.parameters(), *model.buffers(), *model.modules()]}
     for name, module in model.named_modules():
         for attribute, value in vars(module).items():
-            if attribute in ("_parameters", "_buffers", "_modules") or attribute.endswith(("_hooks", "_hooks_with_kwargs")):
+            if attribute in ("_parameters", "_buffers", "_modules") or attribute.endswith(
+                ("_hooks", "_hooks_with_kwargs")
+            ):
                 continue
             for path, found in _hidden(value, attribute, 4):
                 if id(found) not in known:
@@ -148,7 +157,10 @@ def check_state_dict_stable(ctx: Context) -> None:
         changed = sorted(set(keys.items()) ^ set(state_layout(model).items()))
         expect(not changed, f"{when} changed the state dict: {changed[:4]}; an optimizer made before misses them")
         replaced = [name for name, p in model.named_parameters() if identities.get(name) != id(p)]
-        expect(not replaced, f"{when} replaced parameters {replaced[:4]} by new objects; an optimizer made before holds the old")
+        expect(
+            not replaced,
+            f"{when} replaced parameters {replaced[:4]} by new objects; an optimizer made before holds the old",
+        )
 
 
 @check()
@@ -208,9 +220,7 @@ def check_hooks_fire(ctx: Context) -> None:
     )
 
 
-def _counting(
-    forward: Callable[..., object], entered: collections.Counter[str], name: str
-) -> Callable[..., object]:
+def _counting(forward: Callable[..., object], entered: collections.Counter[str], name: str) -> Callable[..., object]:
     def counted(*args: object, **kwargs: object) -> object:
         entered[name] += 1
         return forward(*args, **kwargs)

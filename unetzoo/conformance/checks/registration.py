@@ -27,7 +27,9 @@ def check_create_signature(ctx: Context) -> None:
         isinstance(model, nn.Module),
         f"the builder returned {type(model).__name__}, expected a torch.nn.Module",
     )
-    expect(any(True for _ in model.parameters()), "the network has no registered parameter: nothing in it can be trained")
+    expect(
+        any(True for _ in model.parameters()), "the network has no registered parameter: nothing in it can be trained"
+    )
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         expect(
             tensor.device.type == "cpu",
@@ -65,7 +67,9 @@ def check_create_twice(ctx: Context) -> None:
     a, b = state_layout(first), state_layout(second)
     different = sorted(set(a.items()) ^ set(b.items()))
     expect(not different, f"a second call gave another network; differing (name, (shape, dtype)): {different[:4]}")
-    expect(repr(first) == repr(second), f"a second call gave another repr: {_first_difference(repr(first), repr(second))}")
+    expect(
+        repr(first) == repr(second), f"a second call gave another repr: {_first_difference(repr(first), repr(second))}"
+    )
     expect(
         _signature(ctx) == signature,
         "the builder's default arguments changed while building: a mutable default is modified in place",
@@ -205,7 +209,9 @@ def check_device_context(ctx: Context) -> Measurement | None:
     with torch.device("meta"):
         model = ctx.build()
     elsewhere = [n for n, t in [*model.named_parameters(), *model.named_buffers()] if t.device.type != "meta"]
-    expect(not elsewhere, f"built under torch.device('meta'), {elsewhere[:4]} are not there: a device is given explicitly")
+    expect(
+        not elsewhere, f"built under torch.device('meta'), {elsewhere[:4]} are not there: a device is given explicitly"
+    )
     persistent = set(model.state_dict())
     lost = [n for n, _ in model.named_buffers() if n not in persistent]
     model.to_empty(device=ctx.device)

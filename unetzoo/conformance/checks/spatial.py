@@ -1,0 +1,357 @@
+"""Spatial semantics: paths and strides, shifts, receptive field, alignment, crops, tiles, degenerate values."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from unetzoo.conformance.check import CheckFailed, Measurement, agree, check, expect, worst
+from unetzoo.conformance.claims import Axes
+from unetzoo.conformance.context import Context
+from unetzoo.conformance.paths import GLOBAL, path_spectrum
+from unetzoo.conformance.reach import extent, period, shift_error, shift_window
+
+
+@check()
+def check_path_strides(ctx: Context) -> None:
+    """The paths from input to output have the declared strides, and every path that is connected carries something."""
+    claims = ctx.claims
+    model = ctx.eval_model()
+    block = period(claims)
+    size = claims.legal(tuple((2 + axis) * p for axis, p in enumerate(block))) if claims.ndim < 3 else ctx.size
+    x = ctx.input(1, size).requires_grad_()
+    spectrum = path_spectrum(x, ctx.loss(ctx.output(model, x)))
+    finite = tuple(s for s in spectrum.alive if s != GLOBAL)
+    expect(
+        bool(spectrum.alive),
+        "the output has no gradient by the input on any path: the graph is cut by detach or no_grad",
+    )
+    dead = [_name(s) for s in spectrum.dead]
+    expect(
+        not dead,
+        f"paths through stride {', '.join(dead)} are connected but carry no gradient: a skip is multiplied by zero, or its "
+        f"weights are; strides that carry: {[_name(s) for s in spectrum.alive]}",
+    )
+    if "path_strides" in claims.declared and claims.path_strides is not None:
+        expect(
+            finite == tuple(claims.path_strides),
+            f"paths of strides {finite} carry gradient, declared {tuple(claims.path_strides)}: a skip is dropped, detached, "
+            "added, or taken from another level",
+        )
+    elif claims.no_skips:
+        expect(
+            len(finite) == 1,
+            f"paths of strides {finite} carry gradient, but no_skips is declared: something passes by the coarsest level",
+        )
+    else:
+        expect(
+            not _holes(finite),
+            f"paths of strides {finite} carry gradient and none of stride {_holes(finite)}: the skip of that level is "
+            "dropped or detached, or taken from another level (declare `path_strides` if it is meant to be so)",
+        )
+
+
+def _name(stride: int) -> str:
+    return "global" if stride == GLOBAL else str(stride)
+
+
+def _holes(strides: Axes) -> list[int]:
+    """The one level missing among otherwise consecutive powers of two; several missing are a design, not a slip."""
+    if len(strides) < 3:
+        return []
+    wanted, s = [], strides[0]
+    while s < strides[-1]:
+        wanted.append(s)
+        s *= 2
+    missing = [w for w in wanted if w not in strides]
+    return missing if len(missing) == 1 else []
+
+
+@check(cost="slow")
+def check_translation_equivariance(ctx: Context) -> Measurement | None:
+    """Shifting the input by the period shifts the output alike, away from the borders."""
+    claims = ctx.claims
+    radius = claims.receptive_field
+    if radius is None:
+        ctx.require(False, "no receptive field is known: global context, or too wide to measure")
+        return None
+    shift = claims.shift_period
+    if shift is None:
+        _expect_no_single_axis(ctx, radius)
+        ctx.require(False, "no shift period is claimed or found: absolute positions or aligned-corner resampling")
+        return None
+    model = ctx.eval_model()
+    x = ctx.input(1, shift_window(claims, radius, shift))
+    error, axis = shift_error(model, x, shift, claims, radius)
+    if not error <= 1e-9:
+        raise CheckFailed(
+            f"shifting the input by the period {list(shift)} along axis {axis} changes the output by {error:.3g} at distance "
+            f"{list(radius)} from the borders, expected at most 1e-9: absolute positions, align_corners=True, swapped axes of "
+            "a grid, or a crop that moves with the size",
+            error,
+            1e-9,
+        )
+    return Measurement(error, 1e-9)
+
+
+def _expect_no_single_axis(ctx: Context, radius: Axes) -> None:
+    """A network that follows shifts along some axes but not along others has its axes mixed up."""
+    shift = period(ctx.claims)
+    x = ctx.input(1, shift_window(ctx.claims, radius, shift))
+    errors = []
+    model = ctx.eval_model()
+    for axis in range(ctx.claims.ndim):
+        only = tuple(p if a == axis else 0 for a, p in enumerate(shift))
+        window = x[
+            (
+                ...,
+                *(
+                    slice(0, n - (0 if a == axis else p))
+                    for a, (n, p) in enumerate(zip(x.shape[2:], shift, strict=True))
+                ),
+            )
+        ]
+        errors.append(shift_error(model, window, only, ctx.claims, radius)[0])
+    follows = [error < 1e-9 for error in errors]
+    expect(
+        all(follows) or not any(follows),
+        f"the output follows shifts by {list(shift)} along axes {[a for a, f in enumerate(follows) if f]} but not along "
+        f"{[a for a, f in enumerate(follows) if not f]}: one axis is treated with the other's size or stride",
+    )
+
+
+@check(cost="slow")
+def check_receptive_field(ctx: Context) -> Measurement | None:
+    """The output in the centre and in the corners depends on no input pixel beyond the receptive field."""
+    claims = ctx.claims
+    radius = claims.receptive_field
+    if radius is None:
+        ctx.require(False, "no receptive field is known: global context, or too wide to measure")
+        return None
+    model = ctx.eval_model()
+    block = period(claims)
+    size = _wide(ctx, radius)
+    furthest = 0.0
+    for place in ("centre", "near corner", "far corner"):
+        x = ctx.input(1, size).requires_grad_()
+        out = ctx.output(model, x)
+        where = _block_at(place, tuple(out.shape[2:]), block)
+        (gradient,) = torch.autograd.grad(ctx.loss(out[(..., *where)]), x)
+        start = tuple(w.start + m // 2 for w, m in zip(where, claims.margin, strict=True))
+        touched = gradient.abs() > 1e-12 * gradient.abs().max()
+        reached = extent(touched, start, block)
+        furthest = max(furthest, max(r / max(c, 1) for r, c in zip(reached, radius, strict=True)))
+        expect(
+            all(r <= c for r, c in zip(reached, radius, strict=True)),
+            f"the output in the {place} of {list(size)} depends on input {list(reached)} pixels away, receptive field "
+            f"{list(radius)}: global pooling or norm, circular padding, or a radius declared too small",
+            furthest,
+            1.0,
+        )
+    return Measurement(furthest, 1.0)
+
+
+def _wide(ctx: Context, radius: Axes) -> Axes:
+    """A legal size, a multiple of the period, at whose centre the receptive field does not meet the border."""
+    rules = zip(radius, period(ctx.claims), ctx.claims.size_offset, strict=True)
+    return ctx.claims.legal(tuple((-(-(2 * r + p) // p) + 2 + axis) * p + o for axis, (r, p, o) in enumerate(rules)))
+
+
+def _block_at(place: str, size: Axes, block: Axes) -> list[slice]:
+    starts = {
+        "centre": [(s // 2) // p * p for s, p in zip(size, block, strict=True)],
+        "near corner": [0] * len(size),
+        "far corner": [max(s - p, 0) for s, p in zip(size, block, strict=True)],
+    }[place]
+    return [slice(a, a + p) for a, p in zip(starts, block, strict=True)]
+
+
+@check(cost="slow")
+def check_alignment(ctx: Context) -> Measurement | None:
+    """Output pixels lie over the input pixels they speak of: no shift by asymmetric padding or cropping."""
+    claims = ctx.claims
+    radius = claims.receptive_field
+    if radius is None or claims.shift_period is None:
+        ctx.require(False, "no receptive field and shift period are known")
+        return None
+    model = ctx.eval_model(perturb=False, warm=False)
+    make_uniform(model)
+    block = tuple(2 * p for p in period(claims))
+    size = _wide(ctx, tuple(r + b for r, b in zip(radius, block, strict=True)))
+    x = (1 + 0.1 * ctx.input(1, size)).requires_grad_()
+    out = ctx.output(model, x)
+    where = _block_at("centre", tuple(out.shape[2:]), block)
+    (gradient,) = torch.autograd.grad(out[(..., *where)].sum(), x)
+    weight = gradient.abs().sum((0, 1))
+    ctx.require(bool(weight.sum() > 0), "the network's response to uniform weights is flat")
+    bound = 0.5 + natural_offset(model, claims.coarsest_stride)
+    furthest = 0.0
+    for axis in range(claims.ndim):
+        profile = weight.sum([a for a in range(claims.ndim) if a != axis])
+        centroid = float((profile * torch.arange(len(profile))).sum() / profile.sum())
+        middle = (where[axis].start + where[axis].stop - 1) / 2 + claims.margin[axis] / 2
+        furthest = max(furthest, abs(centroid - middle))
+        expect(
+            furthest <= bound,
+            f"output pixels depend on input {centroid - middle:+.2f} pixels away on average along axis {axis}, expected at most "
+            f"{bound:.2f}: padding or cropping on one side, or an even kernel without a counterpart",
+            furthest,
+            bound,
+        )
+    return Measurement(furthest, bound)
+
+
+@torch.no_grad()
+def make_uniform(model: nn.Module) -> None:
+    """Make every weight positive and equal, averaging its inputs; no offsets."""
+    for name, parameter in model.named_parameters():
+        if parameter.dim() > 1:
+            parameter.fill_(1.0 / parameter[0].numel())
+        else:
+            parameter.fill_(0.0 if name.endswith("bias") else 1.0)
+
+
+def natural_offset(model: nn.Module, coarsest: int) -> float:
+    """Largest shift that strided odd kernels bring by themselves: half a pixel of each level they lead out of."""
+    for module in model.modules():
+        stride, kernel = getattr(module, "stride", 1), getattr(module, "kernel_size", 2)
+        strides = stride if isinstance(stride, (tuple, list)) else (stride,)
+        kernels = kernel if isinstance(kernel, (tuple, list)) else (kernel,)
+        if any(isinstance(s, int) and s > 1 for s in strides) and any(isinstance(k, int) and k % 2 for k in kernels):
+            return (coarsest - 1) / 2
+    return 0.0
+
+
+@check(level="should", cost="slow")
+def check_crop_consistency(ctx: Context) -> Measurement | None:
+    """Cropping pixels at the far side leaves the interior unchanged."""
+    claims = ctx.claims
+    radius = claims.receptive_field
+    if radius is None or not claims.crop_consistent:
+        ctx.require(False, "crop_consistent and a receptive field are not claimed")
+        return None
+    ctx.require(max(claims.divisor) == 1, "not every size is legal")
+    model = ctx.eval_model()
+    size = _wide(ctx, radius)
+    x = ctx.input(1, size)
+    figures = []
+    with torch.no_grad():
+        whole = ctx.output(model, x)
+        for cut in (1, 2, 3, 5):
+            for axis in range(claims.ndim):
+                kept = tuple(slice(0, s - cut * (a == axis)) for a, s in enumerate(size))
+                out = ctx.output(model, x[(..., *kept)])
+                near = tuple(slice(0, max(n - r, 0)) for n, r in zip(out.shape[2:], radius, strict=True))
+                what = f"the interior after cropping {cut} pixels at the end of axis {axis}"
+                hint = "Padding in front moves the pooling grid with the image size"
+                figures.append(agree(out[(..., *near)], whole[(..., *near)], 1e-9, what, hint))
+    return worst(figures)
+
+
+@check(cost="slow")
+def check_tiling(ctx: Context) -> Measurement | None:
+    """Tiles that overlap by the receptive field, rounded up to the period, give the same as the whole image."""
+    claims = ctx.claims
+    radius, shift = claims.receptive_field, claims.shift_period
+    if radius is None or shift is None:
+        ctx.require(False, "no receptive field and shift period are known")
+        return None
+    ctx.require(not any(claims.margin), "the network crops its output")
+    halo = tuple(-(-r // p) * p for r, p in zip(radius, shift, strict=True))
+    core = tuple((1 + axis) * p for axis, p in enumerate(shift))
+    size = claims.legal(tuple(2 * h + 2 * c for h, c in zip(halo, core, strict=True)))
+    model = ctx.eval_model()
+    x = ctx.input(1, size)
+    figures = []
+    with torch.no_grad():
+        whole = ctx.output(model, x)
+        for corner in (0, 1):
+            start = tuple(corner * c for c in core)
+            tile = tuple(slice(a, a + 2 * h + c) for a, h, c in zip(start, halo, core, strict=True))
+            out = ctx.output(model, x[(..., *tile)])
+            inner = tuple(slice(h, h + c) for h, c in zip(halo, core, strict=True))
+            place = tuple(slice(a + h, a + h + c) for a, h, c in zip(start, halo, core, strict=True))
+            what = f"tile {corner} with a halo of {list(halo)} against the whole image"
+            figures.append(agree(out[(..., *inner)], whole[(..., *place)], 1e-9, what))
+    return worst(figures)
+
+
+@check(devices="both")
+def check_finite_degenerate(ctx: Context) -> None:
+    """Flat, negative, huge and tiny inputs give finite logits in eval and training mode, and finite gradients."""
+    noise = ctx.input(dtype=torch.float32)
+    inputs = {
+        "zeros": torch.zeros_like(noise),
+        "ones": torch.ones_like(noise),
+        "a constant -3": torch.full_like(noise, -3.0),
+        "noise times 1e3": 1e3 * noise,
+        "noise times 1e-6": 1e-6 * noise,
+        "one channel of zeros": noise
+        * (torch.arange(noise.shape[1], device=noise.device) > 0).view(-1, *[1] * ctx.claims.ndim),
+        "one image of zeros": noise
+        * (torch.arange(len(noise), device=noise.device) > 0).view(-1, *[1] * (noise.dim() - 1)),
+    }
+    for name, x in inputs.items():
+        for train in (False, True):
+            model = ctx.train_model(dtype=torch.float32) if train else ctx.eval_model(dtype=torch.float32)
+            outputs = ctx.outputs(model, x)
+            mode = "training" if train else "eval"
+            finite = all(bool(out.isfinite().all()) for out in outputs)
+            expect(finite, f"{name}: logits are not finite in {mode} mode: a division by std, max or sum without eps")
+            if train and all(out.requires_grad for out in outputs):
+                ctx.loss(outputs).backward()
+                bad = [
+                    n for n, p in model.named_parameters() if p.grad is not None and not bool(p.grad.isfinite().all())
+                ]
+                expect(not bad, f"{name}: gradients of {bad[:4]} are not finite: a sqrt, log or norm at zero")
+
+
+@check()
+def check_nan_locality(ctx: Context) -> None:
+    """One NaN pixel spoils no output beyond the receptive field."""
+    claims = ctx.claims
+    radius = claims.receptive_field
+    if radius is None:
+        ctx.require(False, "no receptive field is known: global context, or too wide to measure")
+        return
+    model = ctx.eval_model()
+    size = _wide(ctx, tuple(-(-r // 2) for r in radius))
+    block = period(claims)
+    for place in ("near corner", "far corner"):
+        where = _block_at(place, size, block)
+        x = ctx.input(1, size)
+        x[(0, 0, *(w.start for w in where))] = torch.nan
+        with torch.no_grad():
+            spoilt = ctx.output(model, x).isnan()
+        reached = extent(spoilt, tuple(w.start for w in where), (1,) * claims.ndim, claims.margin)
+        limit = tuple(r + p for r, p in zip(radius, block, strict=True))
+        expect(
+            all(r <= c for r, c in zip(reached, limit, strict=True)),
+            f"NaN in the {place} of {list(size)} spoils outputs {list(reached)} pixels away, receptive field {list(radius)}",
+            max(reached),
+            max(limit),
+        )
+
+
+@check()
+def check_input_sensitivity(ctx: Context) -> Measurement | None:
+    """Pixels of every range of values have an influence: negative, between 0 and 1, and above 1."""
+    model = ctx.eval_model()
+    x = (1.5 * ctx.input()).requires_grad_()
+    out = ctx.output(model, x)
+    strength = torch.zeros_like(x)
+    for seed in range(3):
+        (gradient,) = torch.autograd.grad(ctx.loss(out, seed), x, retain_graph=True)
+        strength = torch.maximum(strength, gradient.abs())
+    ranges = {"negative": x < 0, "between 0 and 1": (x >= 0) & (x <= 1), "above 1": x > 1, "below -1": x < -1}
+    least = 1.0
+    for name, where in ranges.items():
+        share = float((strength[where] > 0).double().mean())
+        least = min(least, share)
+        expect(
+            share > 0.8,
+            f"{share:.0%} of the pixels {name} influence the output, expected more than 80 %: the input is clamped or rectified",
+            share,
+            0.8,
+        )
+    return Measurement(least, 0.8)

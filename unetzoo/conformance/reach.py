@@ -1,0 +1,97 @@
+"""How far an input pixel reaches: measured by letting NaN spread, which no activation or pooling can hide."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from unetzoo.conformance.claims import Axes, Claims
+from unetzoo.conformance.context import tensors_in
+
+SIDES = {1: (128, 256, 512, 1024), 2: (64, 128, 192, 256, 384), 3: (32, 48, 64)}
+MOST_MACS = 5e9
+"""Largest forward that is run to measure the receptive field; a wider one is left unknown."""
+
+
+def period(claims: Claims) -> Axes:
+    """The shift, per axis, after which every level of the network is sampled alike."""
+    return tuple(math.lcm(claims.coarsest_stride, d) for d in claims.divisor)
+
+
+def affordable(model: nn.Module, in_channels: int, size: Axes, reference: Axes) -> bool:
+    """Whether a forward at ``size`` stays within MOST_MACS, extrapolated from the count at ``reference``."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.zeros((1, in_channels, *reference), dtype=next(model.parameters()).dtype))
+    return counter.get_total_flops() / 2 * math.prod(size) / math.prod(reference) <= MOST_MACS
+
+
+@torch.no_grad()
+def receptive_field(model: nn.Module, in_channels: int, claims: Claims, reference: Axes) -> Axes | None:
+    """Radius per axis beyond which no output depends on an input pixel, or None: global, or too wide to measure.
+
+    ``model`` in eval mode and float64 on the CPU. A block of one period in the centre is set to NaN, so that every phase
+    of the strides counts.
+    """
+    block = period(claims)
+    for side in SIDES[claims.ndim]:
+        size = claims.legal(
+            tuple(-(-max(side, 3 * p) // p) * p + o for p, o in zip(block, claims.size_offset, strict=True))
+        )
+        if claims.fixed_size is not None or not affordable(model, in_channels, size, reference):
+            return None
+        start = tuple((s // 2) // p * p for s, p in zip(size, block, strict=True))
+        x = torch.zeros((1, in_channels, *size), dtype=torch.float64)
+        x[(..., *(slice(a, a + p) for a, p in zip(start, block, strict=True)))] = torch.nan
+        infected = tensors_in(model(x))[0].isnan()
+        radius = extent(infected, start, block, claims.margin)
+        room = zip(start, size, block, strict=True)
+        if all(r < min(a, s - a - p) for r, (a, s, p) in zip(radius, room, strict=True)):
+            return radius
+    return None
+
+
+def extent(marked: Tensor, start: Axes, block: Axes, margin: Axes | None = None) -> Axes:
+    """How many pixels beyond the block, per axis, pixels are marked; ``margin`` puts outputs in input coordinates."""
+    radius = []
+    for axis, (a, p, lost) in enumerate(zip(start, block, margin or (0,) * len(start), strict=True)):
+        others = [d for d in range(marked.dim()) if d != axis + 2]
+        at = marked.any(dim=others).nonzero().flatten() + lost // 2
+        low, high = (int(at.min()), int(at.max())) if len(at) else (a, a)
+        radius.append(max(a - low, high - (a + p - 1), 0))
+    return tuple(radius)
+
+
+@torch.no_grad()
+def shift_error(model: nn.Module, x: Tensor, shift: Axes, claims: Claims, radius: Axes) -> tuple[float, int]:
+    """Worst relative difference, over the axes, between the output of a shifted window and the shifted output.
+
+    ``x`` is larger than a window by the shift on each axis; pixels nearer to a border than ``radius`` do not count.
+    Returns the error and the axis where it is worst.
+    """
+    size = tuple(s - p for s, p in zip(x.shape[2:], shift, strict=True))
+    first = tensors_in(model(x[(..., *(slice(0, s) for s in size))]))[0]
+    errors = []
+    for axis, p in enumerate(shift):
+        window = tuple(slice(p, s + p) if a == axis else slice(0, s) for a, s in enumerate(size))
+        second = tensors_in(model(x[(..., *window)]))[0]
+        keep = [max(r - m // 2, 0) for r, m in zip(radius, claims.margin, strict=True)]
+        inner = [slice(k, n - k) for k, n in zip(keep, first.shape[2:], strict=True)]
+        a, b = list(inner), list(inner)
+        a[axis] = slice(keep[axis] + p, first.shape[axis + 2] - keep[axis])
+        b[axis] = slice(keep[axis], first.shape[axis + 2] - keep[axis] - p)
+        ours, theirs = first[(..., *a)], second[(..., *b)]
+        difference = (ours - theirs).abs().max() / first.abs().max().clamp(min=1.0)
+        errors.append(float(difference) if not difference.isnan() else math.inf)
+    worst = max(range(len(errors)), key=errors.__getitem__)
+    return errors[worst], worst
+
+
+def shift_window(claims: Claims, radius: Axes, shift: Axes) -> Axes:
+    """A size, different on each axis, of an image in which a window can be shifted and an interior remains."""
+    block = period(claims)
+    rules = zip(radius, shift, block, claims.size_offset, strict=True)
+    wanted = [(-(-(2 * r + 2 * s + p) // p) + axis) * p + o for axis, (r, s, p, o) in enumerate(rules)]
+    return tuple(w + s for w, s in zip(claims.legal(tuple(wanted)), shift, strict=True))

@@ -1,0 +1,47 @@
+"""What the checks of sizes share: the expected shape, sizes off the rule, and an honest refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from unetzoo.conformance.check import expect
+from unetzoo.conformance.claims import Axes
+from unetzoo.conformance.context import Context
+
+REFUSALS = (TypeError, ValueError, RuntimeError, NotImplementedError, AssertionError, IndexError)
+"""What a network may raise to refuse an input."""
+
+
+def expect_shape(ctx: Context, out: Tensor, batch: int, size: Axes, when: str = "", classes: int | None = None) -> None:
+    wanted = [batch, ctx.num_classes if classes is None else classes, *ctx.claims.output_size(size)]
+    got = list(out.shape)
+    hint = ""
+    if got[2:] == wanted[:1:-1] and got[:2] == wanted[:2]:
+        hint = ": the spatial axes are swapped"
+    elif len(got) == len(wanted) and got[1:] == [*wanted[2:], wanted[1]]:
+        hint = ": channels are last"
+    expect(got == wanted, f"{when}an input of {[batch, ctx.in_channels, *size]} gave {got}, expected {wanted}{hint}")
+
+
+def illegal_sizes(ctx: Context) -> Iterator[Axes]:
+    """Sizes off the divisor by one pixel, on each axis that has one."""
+    for axis, divisor in enumerate(ctx.claims.divisor):
+        if divisor > 1:
+            yield tuple(s + (a == axis) for a, s in enumerate(ctx.size))
+
+
+def expect_honest_size(ctx: Context, model: nn.Module, size: Axes) -> None:
+    """A size that does not work must be refused, not answered with an output of another size."""
+    try:
+        out = ctx.output(model, ctx.input(size=size, dtype=torch.float32))
+    except REFUSALS:
+        return
+    expect(
+        tuple(out.shape[2:]) == size,
+        f"an input of {list(size)} gave an output of {list(out.shape[2:])}, expected {list(size)}: resize features to the "
+        f"skip's size, pad, or refuse the size (works at multiples of {list(ctx.claims.divisor)}; declare `divisor` if it "
+        "is meant to be so)",
+    )
