@@ -1,0 +1,154 @@
+"""Copies: a deep copy, a pickle and a saved directory are each the same network, and a separate one."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from unetzoo.checkpoints.saving import from_pretrained, save_pretrained
+from unetzoo.conformance.check import BACKWARD, FORWARD, CheckFailed, Measurement, agree, check, expect, worst
+from unetzoo.conformance.context import Context, perturb_parameters
+from unetzoo.conformance.tracing import blame, brief, listing
+from unetzoo.network import DenseModel
+
+
+@check(requires=BACKWARD)
+def check_deepcopy(ctx: Context) -> Measurement | None:
+    """``copy.deepcopy`` gives an equal, independent network, fresh and in the middle of a training step.
+
+    Averaged weights are kept in a deep copy. A graph or closure that the network holds makes it fail, or tie both.
+    """
+    return _check_copies(ctx, copy.deepcopy, "copy.deepcopy")
+
+
+@check(requires=BACKWARD)
+def check_pickle(ctx: Context) -> Measurement | None:
+    """Pickling and unpickling gives an equal, independent network, fresh and in the middle of a training step.
+
+    Worker processes are sent the network this way. Lambdas, local classes, locks and open graphs refuse.
+    """
+    return _check_copies(ctx, lambda model: pickle.loads(pickle.dumps(model)), "a pickle round trip")
+
+
+def _check_copies(ctx: Context, duplicate: Callable[[nn.Module], nn.Module], how: str) -> Measurement | None:
+    found = []
+    for stage in ("a fresh network", "a network after a training forward, with its graph alive"):
+        model = ctx.train_model(perturb=True)
+        outputs = [] if "fresh" in stage else ctx.outputs(model, ctx.input())
+        try:
+            twin = duplicate(model)
+        except Exception as error:  # what an attribute raises when it is copied is not foreseen
+            culprits = _uncopied(model, duplicate)
+            raise CheckFailed(
+                f"{how} of {stage} raised {brief(f'{type(error).__name__}: {error}')}. Held by: "
+                f"{listing(culprits) or type(model).__name__}. Keep no graph, lambda, lock or generator on a module, "
+                "and define its class at the top of a file"
+            ) from error
+        del outputs
+        found.append(_independent(ctx, model, twin, f"{how} of {stage}"))
+    return worst(m for m in found if m is not None)
+
+
+def _uncopied(model: nn.Module, duplicate: Callable[[nn.Module], nn.Module]) -> list[str]:
+    """The attributes that cannot be copied alone."""
+    found = []
+    for name, module in model.named_modules():
+        for key, value in vars(module).items():
+            if key not in {"_modules", "_parameters", "_buffers"}:
+                try:
+                    duplicate(value)
+                except Exception as error:  # as above: any refusal counts
+                    found.append(f"{name or 'model'}.{key} ({brief(f'{type(error).__name__}: {error}', 120)})")
+    return found
+
+
+@torch.no_grad()
+def _independent(ctx: Context, model: nn.Module, twin: nn.Module, how: str) -> Measurement | None:
+    """The twin computes the same, shares no memory, and follows its own weights alone."""
+    expect(type(twin) is type(model), f"{how} gave {type(twin).__name__}, not {type(model).__name__}")
+    mine = {t.untyped_storage().data_ptr(): n for n, t in _tensors(model) if t.numel()}
+    shared = [n for n, t in _tensors(twin) if t.numel() and t.untyped_storage().data_ptr() in mine]
+    expect(not shared, f"{how} shares memory with the original: {listing(shared)}", len(shared), 0)
+    x = ctx.input(seed=50)
+    before = ctx.output(model.eval(), x).clone()
+    found = agree(ctx.output(twin.eval(), x), before, 1e-12, f"the eval output of {how}")
+    perturb_parameters(twin, 77)
+    after = ctx.output(twin, x).clone()
+    hint = "It holds a bound method, closure or alias of the original"
+    agree(ctx.output(model, x), before, 0.0, f"the original's output after the weights of {how} changed", hint)
+    perturb_parameters(model, 77)
+    agree(after, ctx.output(model, x), 1e-12, f"the output of {how} after a change of its weights", hint)
+    return found
+
+
+def _tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
+    return [*model.named_parameters(), *model.named_buffers()]
+
+
+@check(requires=FORWARD)
+def check_save_pretrained(ctx: Context) -> Measurement | None:
+    """``save_pretrained`` and ``from_pretrained`` restore the same network, and any reader finds the same tensors.
+
+    An option that the configuration forgets builds another network from the same weights.
+    """
+    model = ctx.eval_model(dtype=torch.float32).cpu()
+    folder = ctx.tmp_path / "saved"
+    with blame("save_pretrained"):
+        load = _save(model, folder)
+    ctx.require(load, "the network has no save_pretrained and from_pretrained")
+    assert load is not None
+    configs = list(folder.glob("*.json"))
+    expect(bool(configs), f"save_pretrained wrote no config.json, only {sorted(p.name for p in folder.iterdir())}")
+    for path in configs:
+        with blame(f"reading {path.name} as JSON"):
+            json.loads(path.read_text(encoding="utf-8"))
+    stored = _read(folder)
+    state = {n: t for n, t in model.state_dict().items() if isinstance(t, Tensor)}
+    lost = sorted(set(state) - set(stored) - {n for group in ctx.claims.tied for n in group})
+    expect(not lost, f"the weights file lacks {listing(lost)}", len(lost), 0)
+    changed = [n for n, t in stored.items() if n not in state or not torch.equal(t, state[n])]
+    expect(not changed, f"the weights file holds other values than the network for {listing(changed)}", len(changed), 0)
+    with blame("from_pretrained of the saved directory"):
+        restored = load(folder).eval()
+    expect(isinstance(restored, nn.Module), f"from_pretrained gave {type(restored).__name__}, not a module")
+    layout, expected = ([f"{n} {list(t.shape)}" for n, t in m.state_dict().items()] for m in (restored, model))
+    differing = sorted(set(layout) ^ set(expected))
+    expect(not differing, f"from_pretrained built another network; differing tensors: {listing(differing)}")
+    x = ctx.input().cpu()
+    with torch.no_grad():
+        out = ctx.output(model.double(), x)
+        return agree(
+            ctx.output(restored.double(), x), out, 1e-12, "the output after save_pretrained and from_pretrained"
+        )
+
+
+def _save(model: nn.Module, folder: Path) -> Callable[[Path], nn.Module] | None:
+    """Save by the network's own method or by unetzoo's; returns what loads it again, or None where neither applies."""
+    method, loader = getattr(model, "save_pretrained", None), getattr(type(model), "from_pretrained", None)
+    if callable(method) and callable(loader):
+        method(folder)
+        return loader
+    if isinstance(model, DenseModel):
+        save_pretrained(model, folder)
+        return from_pretrained
+    return None
+
+
+def _read(folder: Path) -> dict[str, Tensor]:
+    """The tensors in the folder's weight files, read without the library that wrote them."""
+    from safetensors import safe_open
+
+    tensors: dict[str, Tensor] = {}
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, framework="pt") as file:
+            tensors |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    for path in folder.glob("*.bin"):
+        tensors |= torch.load(path, weights_only=True)
+    expect(bool(tensors), f"no *.safetensors or *.bin among {sorted(p.name for p in folder.iterdir())}")
+    return tensors

@@ -1,0 +1,229 @@
+"""Floating types: float64 stays float64, half precision stays finite, autocast trains."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from unetzoo.conformance.check import (
+    BACKWARD,
+    FORWARD,
+    CheckFailed,
+    Measurement,
+    Unavailable,
+    agree,
+    check,
+    expect,
+    worst,
+)
+from unetzoo.conformance.context import Context
+from unetzoo.conformance.tracing import ModuleTrace, blame, listing
+
+
+class _OtherFloats(TorchDispatchMode):
+    """Collects the operations that see a floating or complex tensor of another precision than float64.
+
+    Scalars are let pass: a Python number becomes one, in the default type.
+    """
+
+    def __init__(self, trace: ModuleTrace, allowed: tuple[str, ...]) -> None:
+        super().__init__()
+        self.trace = trace
+        self.allowed = allowed
+        self.found: list[str] = []
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., object],
+        types: object,
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
+        result = func(*args, **(kwargs or {}))
+        path = self.trace.path
+        if not any(path == name or path.startswith(f"{name}.") for name in self.allowed):
+            for value in tree_leaves((result, args)):
+                if isinstance(value, Tensor) and value.dim() and _is_other(value.dtype):
+                    self.found.append(f"{func} on {value.dtype} {list(value.shape)} in {self.trace.where}")
+                    break
+        return result
+
+
+def _is_other(dtype: torch.dtype) -> bool:
+    return (dtype.is_floating_point and dtype != torch.float64) or (dtype.is_complex and dtype != torch.complex128)
+
+
+@check(requires=FORWARD)
+def check_no_hidden_cast(ctx: Context) -> Measurement:
+    """A float64 network computes in float64 throughout.
+
+    A float32 island hides in ``.float()``, in numpy, or in a grid made in the default type: it costs precision here and
+    raises in half precision, where it meets weights of another type. Intended ones are declared as ``casts``.
+    """
+    for training in (False, True):
+        model = ctx.train_model() if training else ctx.eval_model()
+        x = ctx.input()
+        with (
+            ModuleTrace(model) as trace,
+            _OtherFloats(trace, ctx.claims.casts) as seen,
+            torch.set_grad_enabled(training),
+        ):
+            ctx.outputs(model, x)
+        found = list(dict.fromkeys(seen.found))
+        expect(
+            not found,
+            f"in a float64 {'training' if training else 'eval'} forward {len(found)} operations saw another type: "
+            f"{listing(found, 3)}. Create tensors with dtype=x.dtype and cast nothing, or declare the module in casts",
+            len(found),
+            0,
+        )
+    return Measurement(0, 0)
+
+
+@check(devices="both")
+@torch.no_grad()
+def check_float16(ctx: Context) -> Measurement | None:
+    """A half-precision network is finite on noise and on flat images, and near float32 on noise.
+
+    ``masked_fill(-1e9)`` raises or overflows, and an epsilon of 1e-8 is zero.
+    """
+    model = ctx.eval_model(dtype=torch.float16)
+    x = ctx.input(dtype=torch.float16)
+    outputs = _finite_half(ctx, model, x, "noise")
+    _finite_half(ctx, model, torch.zeros_like(x), "zeros")
+    _finite_half(ctx, model, torch.ones_like(x), "ones")
+    return _near_float32(ctx, model, x, outputs, "float16")
+
+
+@check(devices="both", cost="slow")
+@torch.no_grad()
+def check_float16_large_image(ctx: Context) -> None:
+    """A half-precision network is finite on an image of more pixels than half precision counts.
+
+    A sum over such an image, as in an average taken by hand, passes 65504.
+    """
+    ctx.require(ctx.claims.fixed_size is None, "claims a fixed size")
+    side = math.ceil((2.5 * 65504) ** (1 / ctx.claims.ndim))
+    size = ctx.claims.legal((side,) * ctx.claims.ndim)
+    x = torch.ones((1, ctx.in_channels, *size), dtype=torch.float16, device=ctx.device)
+    _finite_half(ctx, ctx.eval_model(dtype=torch.float16), x, f"ones of size {list(size)}")
+
+
+def _finite_half(ctx: Context, model: nn.Module, x: Tensor, name: str) -> list[Tensor]:
+    """The outputs for an image, which must be finite."""
+    hint = "Half ends at 65504: mask with torch.finfo(x.dtype).min, and create tensors with dtype=x.dtype"
+    with blame(f"a float16 forward of {name}", hint), _half_unsupported(ctx):
+        outputs = ctx.outputs(model, x)
+    bad = sum(int((~out.isfinite()).sum()) for out in outputs)
+    if bad:
+        raise CheckFailed(
+            f"{bad} of {sum(out.numel() for out in outputs)} outputs of a float16 forward of {name} are NaN or "
+            f"infinite, first {_culprit(ctx, model, x)}. An epsilon below 6e-8 is zero in half, a sum or mask beyond "
+            "65504 infinite",
+            bad,
+            0,
+        )
+    return outputs
+
+
+@contextmanager
+def _half_unsupported(ctx: Context) -> Iterator[None]:
+    """Turns torch's own refusal of half precision on the CPU into Unavailable."""
+    try:
+        yield
+    except RuntimeError as error:
+        if ctx.device.type == "cpu" and "not implemented for 'Half'" in str(error):
+            raise Unavailable(f"torch has no half-precision kernel on the CPU: {error}") from error
+        raise
+
+
+def _culprit(ctx: Context, model: nn.Module, x: Tensor) -> str:
+    """The first module whose output is not finite though its input is."""
+    found: list[str] = []
+
+    def look(name: str) -> Callable[[nn.Module, tuple[object, ...], object], None]:
+        def hook(module: nn.Module, args: tuple[object, ...], result: object) -> None:
+            before, after = ([t for t in tree_leaves(v) if isinstance(t, Tensor)] for v in (args, result))
+            if all(t.isfinite().all() for t in before) and not all(t.isfinite().all() for t in after):
+                found.append(f"in {name!r} ({type(module).__name__})")
+
+        return hook
+
+    handles = [m.register_forward_hook(look(n)) for n, m in model.named_modules() if n]
+    try:
+        ctx.outputs(model, x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found[0] if found else "outside of the sub-modules, in the network's own forward"
+
+
+def _near_float32(ctx: Context, model: nn.Module, x: Tensor, outputs: list[Tensor], what: str) -> Measurement | None:
+    """Hold reduced-precision outputs to float32 ones of the same weights: 5e-2, or what rounding the input does."""
+    exact = model.float()
+    x32 = x.float()
+    noise = x32 * (1 + 2.0**-9 * torch.randn(x32.shape, generator=ctx.generator(9)).to(x32.device).sign())
+    reference, shaken = ctx.outputs(exact, x32), ctx.outputs(exact, noise)
+    found = []
+    for out, ref, other in zip(outputs, reference, shaken, strict=True):
+        sensitivity = float((other - ref).abs().max() / ref.abs().max().clamp(min=1))
+        found.append(agree(out.float(), ref, max(5e-2, 4 * sensitivity), f"the {what} output on noise against float32"))
+    return worst(found)
+
+
+@check(requires=BACKWARD, devices="both")
+def check_autocast(ctx: Context) -> Measurement | None:
+    """Under autocast the outputs are near float32, gradients are finite, and the loss falls.
+
+    bfloat16 on the CPU, float16 too on CUDA. In-place and indexed operations meet two types there that must agree.
+    """
+    types = [torch.bfloat16] if ctx.device.type == "cpu" else [torch.bfloat16, torch.float16]
+    return worst(m for m in (_autocast(ctx, dtype) for dtype in types) if m is not None)
+
+
+def _autocast(ctx: Context, dtype: torch.dtype) -> Measurement | None:
+    name = f"{str(dtype).removeprefix('torch.')} autocast"
+    hint = "Make the types agree: write into torch.zeros_like(the source), or cast the source with .to(target.dtype)"
+    model, x = ctx.eval_model(dtype=torch.float32), ctx.input(dtype=torch.float32)
+    with torch.no_grad():
+        with blame(f"an eval forward under {name}", hint), torch.autocast(ctx.device.type, dtype=dtype):
+            outputs = ctx.outputs(model, x)
+        found = _near_float32(ctx, model, x, outputs, name)
+    losses = []
+    model = ctx.train_model(dtype=torch.float32)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    scaler = torch.amp.GradScaler(ctx.device.type, enabled=dtype == torch.float16, init_scale=256.0)
+    for step in range(5):
+        optimizer.zero_grad()
+        torch.manual_seed(ctx.seed)  # the same dropout in every step, so that losses compare
+        with blame(f"a training step under {name}", hint):
+            with torch.autocast(ctx.device.type, dtype=dtype):
+                outputs = ctx.outputs(model, x)
+            loss = sum(
+                (F.mse_loss(out.float(), _target(ctx, out)) for out in outputs), torch.zeros((), device=x.device)
+            )
+            scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)
+        broken = [n for n, p in model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
+        expect(not broken, f"in step {step + 1} under {name} the gradients of {listing(broken)} are not finite")
+        losses.append(loss.item())
+        scaler.step(optimizer)
+        scaler.update()
+    expect(
+        min(losses[1:]) < losses[0],
+        f"under {name} five Adam steps at 1e-3 do not lower the loss: {[round(v, 4) for v in losses]}",
+        min(losses[1:]) / losses[0],
+        1.0,
+    )
+    return found
+
+
+def _target(ctx: Context, out: Tensor) -> Tensor:
+    return torch.randn(out.shape, generator=ctx.generator(3)).to(out.device)
