@@ -1,0 +1,74 @@
+"""unetzoo: a model zoo for dense prediction.
+
+Names resolve on first use, so that `import unetzoo` and `unetzoo.list_models()` load neither torch nor timm.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from .catalog import info, list_components, list_models
+from .errors import CheckpointError, ConfigError, InputError, PluginError, UnetzooError, UnknownNameError
+from .registry import register, unregister
+
+if TYPE_CHECKING:
+    from . import conformance as conformance
+    from . import inference as inference
+    from . import training as training
+    from .card import ModelCard
+    from .checkpoints.loading import load_checkpoint
+    from .checkpoints.saving import from_pretrained, save_pretrained
+    from .config import ModelConfig
+    from .factory import create
+    from .network import DenseModel, Network
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "DenseModel",
+    "InputError",
+    "ModelCard",
+    "ModelConfig",
+    "Network",
+    "PluginError",
+    "UnetzooError",
+    "UnknownNameError",
+    "create",
+    "from_pretrained",
+    "info",
+    "list_components",
+    "list_models",
+    "load_checkpoint",
+    "register",
+    "save_pretrained",
+    "unregister",
+]
+
+_LAZY = {
+    "DenseModel": "network",
+    "ModelCard": "card",
+    "ModelConfig": "config",
+    "Network": "network",
+    "create": "factory",
+    "from_pretrained": "checkpoints.saving",
+    "load_checkpoint": "checkpoints.loading",
+    "save_pretrained": "checkpoints.saving",
+}
+_SUBPACKAGES = ("conformance", "inference", "training")
+
+
+def __getattr__(name: str) -> object:
+    if name in _SUBPACKAGES:
+        return importlib.import_module(f".{name}", __name__)
+    if name in _LAZY:
+        value = getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'unetzoo' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_SUBPACKAGES})

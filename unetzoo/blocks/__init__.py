@@ -1,0 +1,1 @@
+"""Blocks: tensor to tensor of the same spatial size."""

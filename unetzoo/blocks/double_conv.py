@@ -1,0 +1,35 @@
+"""The U-Net stage: two convolutions (Ronneberger et al., "U-Net", MICCAI 2015, figure 1)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import nn
+from typing_extensions import Unpack
+
+from ..nn.convolution import ConvNormAct, ConvOptions
+
+
+class DoubleConv(nn.Sequential):
+    """Two times convolution, normalisation, activation: (N, in_channels, *S) to (N, out_channels, *S).
+
+    `mid` tells the channels between the two: those that come out ("out"), half of what comes in ("in/2"), or half of
+    what comes out but no fewer than what comes in ("out/2"). The convolutions' options are those of `ConvNormAct`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        ndim: int,
+        mid: Literal["out", "in/2", "out/2"] = "out",
+        **conv: Unpack[ConvOptions],
+    ) -> None:
+        mid_channels = {"out": out_channels, "in/2": in_channels // 2, "out/2": max(out_channels // 2, in_channels)}[
+            mid
+        ]
+        super().__init__(
+            ConvNormAct(in_channels, mid_channels, ndim=ndim, **conv),
+            ConvNormAct(mid_channels, out_channels, ndim=ndim, **conv),
+        )

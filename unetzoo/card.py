@@ -1,0 +1,54 @@
+"""What is known of a model besides its layers: the card of `unetzoo.info`."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Checkpoint(_Record):
+    """Published weights of the whole model."""
+
+    url: str = Field(description="where the file can be downloaded")
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="hash of the file")
+    trained_on: str = Field("", description="the data set and the task")
+    num_classes: int = Field(1, ge=1, description="classes of the published head")
+    in_channels: int = Field(3, ge=1, description="channels that the published network takes")
+    license: str = Field("", description="licence of the weights")
+    notes: str = Field("", description="input range, colour order, and what else a user must know")
+
+
+class Sizes(_Record):
+    """Parameters and cost in the authors' own setting."""
+
+    in_channels: int = Field(3, ge=1)
+    num_classes: int = Field(1, ge=1)
+    ndim: int = Field(2, ge=2, le=3)
+    params: int = Field(ge=1, description="number of parameters")
+    input: tuple[int, ...] | None = Field(None, description="spatial size that the FLOPs are counted at")
+    flops: int | None = Field(None, ge=1, description="floating-point operations, two for a multiply and add")
+
+
+class ModelCard(_Record):
+    """What a model is, who published it, under which terms, and how large it is."""
+
+    name: str = ""
+    source: str = Field("", description="the distribution that registered the model")
+    title: str = ""
+    authors: str = ""
+    year: int | None = Field(None, ge=1980, le=2100)
+    paper: str = Field("", description="address of the paper")
+    reference: str = Field("", description="address of the authors' code")
+    license: str = Field("", description="licence of the authors' code")
+    description: str = ""
+    follows: str = Field("", description="where paper and code differ: which one our network follows, and why")
+    tags: tuple[str, ...] = ()
+    ndim: tuple[int, ...] = Field((2, 3), description="spatial dimensions that the model can be created with")
+    min_size: int | None = Field(None, ge=1, description="smallest size along every axis")
+    deep_supervision: bool = Field(False, description="whether training mode can return several levels' logits")
+    parts: dict[str, str] = Field({}, description="the part of each kind")
+    sizes: Sizes | None = None
+    checkpoints: dict[str, Checkpoint] = {}

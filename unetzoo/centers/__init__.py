@@ -1,0 +1,1 @@
+"""Centers: what happens at the coarsest level, between encoder and decoder."""

@@ -1,0 +1,1 @@
+"""Loading, renaming and saving weights."""

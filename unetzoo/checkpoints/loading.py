@@ -1,0 +1,192 @@
+"""Loading weights, in our keys or in the authors', completely or not at all."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import os
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import nn
+
+from ..card import Checkpoint
+from ..errors import CheckpointError, nearest
+from .renaming import Layout
+
+StateDict = Mapping[str, torch.Tensor]
+OURS = "unetzoo"
+
+# Training scripts store the weights under one of these keys, beside the optimizer's state and the like.
+_WRAPPERS = ("state_dict", "model_state_dict", "model_state", "network_weights", "model", "net")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a checkpoint gave: the key layout it was in, and the keys that were loaded, dropped and skipped."""
+
+    layout: str
+    matched: tuple[str, ...]
+    dropped: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+
+
+def load_checkpoint(
+    model: nn.Module, source: str | os.PathLike[str] | Mapping[str, Any], *, skip: Sequence[str] = ()
+) -> Loaded:
+    """Load weights into `model`, in our keys or in a layout that the model's config lists.
+
+    Args:
+        model: a model made by `create`.
+        source: a file (`.safetensors`, or anything `torch.load` reads without running code), or a state dict. A
+            surrounding `state_dict` entry and the `module.` prefix of parallel training are taken off.
+        skip: shell patterns of our keys that stay as they are (`"head.*"` for another number of classes).
+
+    Returns:
+        What was matched.
+
+    Raises:
+        CheckpointError: the file cannot be read, or tensors are missing, left over or of another shape; all of them
+            are told, and the model is left unchanged.
+    """
+    state = _strip_prefix(_unwrap(source if isinstance(source, Mapping) else read_state_dict(Path(source))))
+    own = {key: tensor for key, tensor in model.state_dict().items() if not _skipped(key, skip)}
+    candidates = [_match(name, state, own, skip) for name in _layouts(model, state)]
+    best = min(candidates, key=lambda candidate: len(candidate.problems))
+    if best.problems:
+        listed = "\n  ".join(best.problems[:40])
+        more = f"\n  and {len(best.problems) - 40} more" if len(best.problems) > 40 else ""
+        raise CheckpointError(
+            f"the checkpoint does not fit {_describe(model)} (key layout {best.layout!r}):\n  {listed}{more}"
+        )
+    model.load_state_dict(best.renamed, strict=False)
+    return Loaded(best.layout, tuple(best.renamed), tuple(best.dropped), tuple(best.skipped))
+
+
+def read_state_dict(path: Path) -> Mapping[str, Any]:
+    """Return what the file holds, running none of its code; `CheckpointError` if it is no checkpoint."""
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file")
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"{path}: cannot be read as weights without running code from it: {error}") from error
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{path}: holds a {type(content).__name__}; expected a state dict")
+    return content
+
+
+def load_published(model: nn.Module, checkpoint: str | os.PathLike[str]) -> Loaded:
+    """Load one of the card's checkpoints by name (downloaded once, its hash checked), or a local file."""
+    published: dict[str, Checkpoint] = getattr(getattr(model, "card", None), "checkpoints", {})
+    if isinstance(checkpoint, str) and checkpoint in published:
+        return load_checkpoint(model, download(published[checkpoint]))
+    if Path(checkpoint).is_file():
+        return load_checkpoint(model, checkpoint)
+    names = ", ".join(published) or "none"
+    raise CheckpointError(
+        f"{os.fspath(checkpoint)!r} is neither a file nor a checkpoint of {_describe(model)} "
+        f"(it has: {names}){nearest(os.fspath(checkpoint), published)}"
+    )
+
+
+def download(checkpoint: Checkpoint) -> Path:
+    """Return the local file of a published checkpoint, fetched into torch's hub folder if it is not there.
+
+    Raises `CheckpointError` if it cannot be fetched, or if its SHA-256 is not the card's; a wrong file is removed.
+    """
+    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(checkpoint.url).name
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(checkpoint.url, str(path), progress=False)
+        except OSError as error:
+            raise CheckpointError(
+                f"{checkpoint.url} cannot be downloaded: {error}; fetch it by hand and pass checkpoint='FILE'"
+            ) from error
+    if checkpoint.sha256 is not None:
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+        found = digest.hexdigest()
+        if found != checkpoint.sha256:
+            path.unlink()
+            raise CheckpointError(f"{checkpoint.url}: the SHA-256 is {found}; expected {checkpoint.sha256}")
+    return path
+
+
+@dataclass
+class _Match:
+    layout: str
+    renamed: dict[str, torch.Tensor]
+    dropped: list[str]
+    skipped: list[str]
+    problems: list[str]
+
+
+def _layouts(model: nn.Module, state: StateDict) -> list[tuple[str, dict[str, str | None]]]:
+    listed = getattr(getattr(model, "config", None), "layouts", {})
+    return [
+        (OURS, {key: key for key in state}),
+        *((name, Layout(table).rename(state)) for name, table in listed.items()),
+    ]
+
+
+def _match(
+    layout: tuple[str, dict[str, str | None]], state: StateDict, own: Mapping[str, torch.Tensor], skip: Sequence[str]
+) -> _Match:
+    name, targets = layout
+    match = _Match(name, {}, [], [], [])
+    for key, tensor in state.items():
+        target = targets.get(key, "")
+        if target is None:
+            match.dropped.append(key)
+        elif _skipped(target, skip):
+            match.skipped.append(key)
+        elif target not in own:
+            match.problems.append(f"left over: {key}" + (f" (renamed to {target})" if target not in ("", key) else ""))
+        elif tuple(tensor.shape) != tuple(own[target].shape):
+            match.problems.append(f"wrong shape: {key} is {list(tensor.shape)}, {target} is {list(own[target].shape)}")
+        elif target in match.renamed and not torch.equal(tensor, match.renamed[target]):
+            match.problems.append(f"contradiction: {key} and another tensor, with other values, are both {target}")
+        else:
+            match.renamed[target] = tensor
+    # Checkpoints from before torch 0.4.1 have no batch counters.
+    missing = [key for key in own if key not in match.renamed and not key.endswith("num_batches_tracked")]
+    match.problems += [f"missing: {key}" for key in missing]
+    return match
+
+
+def _skipped(key: str, skip: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(key, pattern) for pattern in skip)
+
+
+def _unwrap(content: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    for wrapper in _WRAPPERS:
+        if isinstance(inner := content.get(wrapper), Mapping):
+            return _unwrap(inner)
+    state = {key: value for key, value in content.items() if isinstance(value, torch.Tensor)}
+    if not state:
+        raise CheckpointError(
+            f"the checkpoint holds no tensors; its keys are {', '.join(map(str, list(content)[:10]))}"
+        )
+    return state
+
+
+def _strip_prefix(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    while all(key.startswith("module.") for key in state):
+        state = {key.removeprefix("module."): tensor for key, tensor in state.items()}
+    return state
+
+
+def _describe(model: nn.Module) -> str:
+    card = getattr(model, "card", None)
+    return repr(card.name) if card is not None and card.name else type(model).__name__

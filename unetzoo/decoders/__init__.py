@@ -1,0 +1,1 @@
+"""Decoders: encoder features to decoded features, finest first."""

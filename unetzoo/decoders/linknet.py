@@ -1,0 +1,78 @@
+"""The additive decoder of LinkNet (Chaurasia and Culurciello, "LinkNet", VCIP 2017, figures 1 and 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from ..errors import ConfigError
+from ..nn import dims
+from ..nn.checkpointing import Stage
+from ..nn.convolution import ConvNormAct
+from ..nn.resampling import fit
+from ..nn.typing import Size, Spec
+
+
+class LinkNetStage(Stage):
+    """1x1 convolution to a quarter of the channels, transposed 3x3, 1x1 convolution; then the skip is added."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, factor: Size, *, ndim: int, norm: Spec, activation: Spec, bias: bool
+    ) -> None:
+        super().__init__()
+        hidden = in_channels // 4
+        kernel = tuple(3 if step <= 3 else step for step in dims.per_axis(factor, ndim))
+        options = {"ndim": ndim, "norm": norm, "activation": activation, "bias": bias}
+        self.reduce = ConvNormAct(in_channels, hidden, kernel_size=1, **options)  # type: ignore[arg-type]
+        self.up = ConvNormAct(hidden, hidden, kernel_size=kernel, stride=factor, transposed=True, **options)  # type: ignore[arg-type]
+        self.expand = ConvNormAct(hidden, out_channels, kernel_size=1, **options)  # type: ignore[arg-type]
+
+    def forward(self, x: torch.Tensor, skip: torch.Tensor | None = None) -> torch.Tensor:
+        """Run the stage: (N, in_channels, *S) and (N, out_channels, *T) to (N, out_channels, *T)."""
+        x = self.expand(self.up(self.reduce(x)))
+        return x if skip is None else fit(x, skip.shape[2:]) + skip
+
+
+class LinkNetDecoder(nn.Module):
+    """One stage a level, each added to the encoder's features of its resolution; the last one only upsamples.
+
+    `bias` gives the convolutions a bias before their normalisation, as the authors of D-LinkNet have it.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int],
+        strides: Sequence[Size],
+        *,
+        ndim: int,
+        norm: Spec = "batch",
+        activation: Spec = "relu",
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        if min(channels) < 4:
+            raise ConfigError(f"channels {list(channels)}: a LinkNet stage needs at least 4")
+        finest = dims.per_axis(strides[0], ndim)
+        last = tuple(2 if stride % 2 == 0 else 1 for stride in finest)
+        output_stride = tuple(stride // step for stride, step in zip(finest, last, strict=True))
+        levels = [
+            dims.scale_between(coarse, fine, ndim) for coarse, fine in zip(strides[:0:-1], strides[-2::-1], strict=True)
+        ]
+        targets = [*channels[-2::-1], channels[0]]
+        self.channels = targets[::-1]
+        self.strides: list[Size] = [dims.multiply(output_stride, 1, ndim), *strides[:-1]]
+        self.stages = nn.ModuleList(
+            LinkNetStage(wide_in, wide_out, factor, ndim=ndim, norm=norm, activation=activation, bias=bias)
+            for wide_in, wide_out, factor in zip([channels[-1], *targets[:-1]], targets, [*levels, last], strict=True)
+        )
+
+    def forward(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Return one tensor a stage, finest first."""
+        x, *skips = reversed(features)
+        decoded: list[torch.Tensor] = []
+        for index, stage in enumerate(self.stages):
+            x = stage(x, skips[index]) if index < len(skips) else stage(x)
+            decoded.insert(0, x)
+        return decoded

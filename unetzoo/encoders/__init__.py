@@ -1,0 +1,1 @@
+"""Encoders: image to features, finest first."""

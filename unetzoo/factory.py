@@ -1,0 +1,221 @@
+"""From a name, a file or a mapping to a model: reads the config, checks every option, builds the parts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from . import registry
+from .card import ModelCard
+from .config import Draft, Mistake, ModelConfig, Reference, merge_options, named, parts_of, resolve, validate
+from .errors import ConfigError, PluginError, UnknownNameError
+from .network import DenseModel, Network
+from .nn.dims import max_stride
+from .options import accepts, check_options, is_block_option
+
+Part = str | Mapping[str, object] | None
+
+GIVEN = {
+    "model": ("in_channels", "num_classes", "ndim", "pretrained"),
+    "encoder": ("in_channels", "ndim", "pretrained"),
+    "center": ("channels", "ndim"),
+    "decoder": ("channels", "strides", "ndim"),
+    "head": ("channels", "strides", "num_classes", "ndim"),
+    "block": ("in_channels", "out_channels", "ndim"),
+}
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A component with checked options, ready to be called."""
+
+    name: str
+    component: Callable[..., Any]
+    options: dict[str, Any]
+
+    def build(self, *args: object, **given: object) -> Any:
+        """Call the component; a `ConfigError` from inside tells which component it was."""
+        try:
+            return self.component(*args, **given, **self.options)
+        except ConfigError as error:
+            raise ConfigError(f"{self.name!r} cannot be built: {error}") from error
+
+
+def create(
+    name: Reference,
+    *,
+    num_classes: int | None = None,
+    in_channels: int | None = None,
+    ndim: int | None = None,
+    pretrained: bool = False,
+    checkpoint: str | os.PathLike[str] | None = None,
+    encoder: Part = None,
+    center: Part = None,
+    decoder: Part = None,
+    head: Part = None,
+    **overrides: object,
+) -> DenseModel:
+    """Build a model.
+
+    Args:
+        name: a registered name (`"unet"`, `"dist:unet"`, `"timm/..."`-like namespaces), the path of a YAML file, a
+            mapping, or a `ModelConfig`.
+        num_classes: channels of the logits; 1 unless the config says otherwise.
+        in_channels: channels of the input; 3 unless the config says otherwise.
+        ndim: 2 or 3; the config's own unless told.
+        pretrained: load the encoder's published weights. With other than three input channels the first convolution
+            is adapted.
+        checkpoint: weights of the whole model: a file, or the name of one of the card's checkpoints.
+        encoder: name, or mapping of name and options, that replaces or changes the config's encoder.
+        center: the same for the center.
+        decoder: the same for the decoder.
+        head: the same for the head.
+        **overrides: further keys of the config (`block`, `deep_supervision`), or options of a `model` component.
+
+    Returns:
+        The model in training mode: float (N, in_channels, *spatial) to logits (N, num_classes, *spatial).
+
+    Raises:
+        UnknownNameError: nothing is registered under a name; the nearest spellings are told.
+        ConfigError: every mistake in the config and the options, with file, line and key.
+        PluginError: the plugin that holds the name cannot be imported, or several hold it.
+        CheckpointError: the checkpoint does not fit.
+    """
+    parts = {"encoder": encoder, "center": center, "decoder": decoder, "head": head}
+    fields = {"num_classes": num_classes, "in_channels": in_channels, "ndim": ndim}
+    changes = {key: value for key, value in {**parts, **fields, **overrides}.items() if value is not None}
+    draft = resolve(name)
+    model = _assemble(draft.override(_place(draft, changes), "create()"), pretrained=pretrained, changed=set(changes))
+    if checkpoint is not None:
+        from .checkpoints.loading import load_published
+
+        load_published(model, checkpoint)
+    return model
+
+
+def _place(draft: Draft, changes: dict[str, object]) -> dict[str, object]:
+    """Give a `model` component every option that is not a field of the config itself."""
+    if "model" not in draft.data:
+        return changes
+    shared = set(ModelConfig.model_fields) - {*ModelConfig.PARTS, "block", "model", "extends"}
+    own = {key: value for key, value in changes.items() if key in shared}
+    return {**own, "model": {key: value for key, value in changes.items() if key not in shared}}
+
+
+def _assemble(draft: Draft, *, pretrained: bool, changed: set[str]) -> DenseModel:
+    config, mistakes = validate(draft)
+    plans, unplanned = _plan_parts(draft.data)
+    mistakes += [mistake for mistake in unplanned if not any(mistake.path[: len(m.path)] == m.path for m in mistakes)]
+    if config is None or mistakes:
+        raise draft.fail(mistakes)
+    given = {"in_channels": config.in_channels, "num_classes": config.num_classes, "ndim": config.ndim}
+    if "model" in plans:
+        model = _build_model(plans["model"], given, pretrained=pretrained)
+    else:
+        own_min_size = None if changed & {"encoder", "center", "decoder"} else config.card.min_size
+        model = _build_network(plans, given, min_size=own_min_size, pretrained=pretrained)
+    model.config = config
+    model.card = _card(config, changed, model.min_size)
+    return model
+
+
+def _build_model(plan: _Plan, given: dict[str, int], *, pretrained: bool) -> DenseModel:
+    offered = {key: value for key, value in given.items() if accepts(plan.component, key)}
+    if "ndim" not in offered and given["ndim"] not in getattr(plan.component, "card", {}).get("ndim", (2,)):
+        raise ConfigError(f"{plan.name!r} cannot be created with ndim={given['ndim']}")
+    if accepts(plan.component, "pretrained"):
+        offered["pretrained"] = pretrained
+    elif pretrained:
+        raise ConfigError(f"{plan.name!r} has no pretrained weights; create it with pretrained=False")
+    model = plan.build(**offered)
+    if not isinstance(model, DenseModel):
+        raise PluginError(
+            f"the model {plan.name!r} is a {type(model).__name__}; expected a subclass of unetzoo.DenseModel, "
+            "which gives it the methods and the input checks that every model has"
+        )
+    return model
+
+
+def _build_network(
+    plans: dict[str, _Plan], given: dict[str, int], *, min_size: int | None, pretrained: bool
+) -> Network:
+    ndim = given["ndim"]
+    weights = {}
+    if accepts(plans["encoder"].component, "pretrained"):
+        weights["pretrained"] = pretrained
+    elif pretrained:
+        raise ConfigError(
+            f"encoder {plans['encoder'].name!r} has no pretrained weights; choose one that has, such as "
+            "encoder='timm/resnet34', or create the model with pretrained=False"
+        )
+    encoder = plans["encoder"].build(given["in_channels"], ndim=ndim, **weights)
+    center = plans["center"].build(encoder.channels[-1], ndim=ndim)
+    decoder = plans["decoder"].build(encoder.channels, encoder.strides, ndim=ndim)
+    head = plans["head"]
+    return Network(
+        encoder,
+        center,
+        decoder,
+        partial(head.component, decoder.channels, decoder.strides, ndim=ndim, **head.options),
+        min_size=min_size or max(max_stride(stride) for stride in encoder.strides),
+        **given,
+    )
+
+
+def _card(config: ModelConfig, changed: set[str], min_size: int) -> ModelCard:
+    """Return the card of what was built: a changed network is no longer the published one."""
+    updates: dict[str, object] = {"parts": parts_of(config), "min_size": min_size}
+    if changed & {*ModelConfig.PARTS, "block"}:
+        updates |= {"sizes": None, "checkpoints": {}}
+    return config.card.model_copy(update=updates)
+
+
+def _plan_parts(data: Mapping[str, Any]) -> tuple[dict[str, _Plan], list[Mistake]]:
+    """Resolve every component that the data names, and check all options, whatever else is wrong."""
+    plans: dict[str, _Plan] = {}
+    mistakes: list[Mistake] = []
+    kinds = ("model",) if "model" in data else ModelConfig.PARTS
+    block = named(data.get("block")) if data.get("block") else {}
+    for kind in kinds:
+        part = named(data.get(kind) or ("identity" if kind == "center" else None))
+        if not isinstance(part, Mapping) or not isinstance(part.get("name"), str):
+            continue
+        if data.get("deep_supervision") is True and kind in ("head", "model"):
+            part = {**part, "deep_supervision": True}
+        plan, wrong = _plan(kind, part, (kind,), block)
+        mistakes += wrong
+        if plan is not None:
+            plans[kind] = plan
+    return plans, mistakes
+
+
+def _plan(
+    kind: str, part: Mapping[str, Any], path: tuple[str, ...], block: Mapping[str, Any]
+) -> tuple[_Plan | None, list[Mistake]]:
+    options = dict(part)
+    name = options.pop("name", None)
+    if not isinstance(name, str):
+        return None, [Mistake((*path, "name"), f"expected the name of a {kind}, got {name!r}")]
+    try:
+        component = registry.get(kind, name)
+    except UnknownNameError as error:
+        return None, [Mistake((*path, "name"), str(error))]
+    if block and "block" not in options and accepts(component, "block"):
+        options["block"] = block
+    mistakes: list[Mistake] = []
+    for key in [key for key in options if is_block_option(key)]:
+        own = named(options[key])
+        if not isinstance(own, Mapping):
+            mistakes.append(Mistake((*path, key), f"expected the name of a block, or a mapping, got {own!r}"))
+            continue
+        merged = merge_options(block, own) if block else dict(own)
+        inner, wrong = _plan("block", merged, (*path, key), {})
+        mistakes += wrong
+        if inner is not None:
+            options[key] = partial(inner.component, **inner.options)
+    checked, wrong_options = check_options(component, options, GIVEN[kind])
+    mistakes += [Mistake((*path, *option.split(".")), message) for option, message in wrong_options]
+    return _Plan(name, component, checked), mistakes

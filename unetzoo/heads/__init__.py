@@ -1,0 +1,1 @@
+"""Heads: decoded features to logits."""

@@ -1,0 +1,50 @@
+"""The plain head: one convolution to the classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from ..nn import dims
+from ..nn.convolution import make_conv
+from ..nn.resampling import fit, interpolate
+from ..nn.typing import Size
+
+
+class ConvHead(nn.Module):
+    """A convolution of the finest decoded features, brought to the image's size: to (N, num_classes, *size).
+
+    Features of full resolution are cropped or padded by what is missing, coarser ones interpolated. With
+    `deep_supervision` every decoded level has a convolution of its own, and training mode returns the list of
+    logits, finest first, all at the image's size; evaluation returns the first alone.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int],
+        strides: Sequence[Size],
+        num_classes: int,
+        *,
+        ndim: int,
+        kernel_size: Size = 1,
+        deep_supervision: bool = False,
+    ) -> None:
+        super().__init__()
+        self.deep_supervision = deep_supervision
+        levels = len(channels) if deep_supervision else 1
+        self.full_resolution = [dims.max_stride(stride) == 1 for stride in strides[:levels]]
+        self.convs = nn.ModuleList(
+            make_conv(width, num_classes, ndim=ndim, kernel_size=kernel_size) for width in channels[:levels]
+        )
+
+    def forward(self, features: list[torch.Tensor], size: Sequence[int]) -> torch.Tensor | list[torch.Tensor]:
+        """Return logits at `size`; the list of all levels' logits in training mode with deep supervision."""
+        if self.deep_supervision and self.training:
+            return [self._level(index, features[index], size) for index in range(len(self.convs))]
+        return self._level(0, features[0], size)
+
+    def _level(self, index: int, x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+        logits = self.convs[index](x)
+        return fit(logits, size) if self.full_resolution[index] else interpolate(logits, size)

@@ -1,0 +1,180 @@
+"""The contract of every model, and the network of four parts that most models are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from .errors import ConfigError, InputError
+from .parts import Checkpointable
+
+if TYPE_CHECKING:
+    from .card import ModelCard
+    from .config import ModelConfig
+
+PARTS = ("encoder", "center", "decoder", "head")
+
+
+class DenseModel(nn.Module):
+    """Base of every model: a float tensor (N, in_channels, *spatial) to logits (N, num_classes, *spatial).
+
+    A subclass sets those of `encoder`, `center`, `decoder` and `head` that it has, the others stay None, and it
+    calls `self.check_input(x)` first in `forward`. `make_head` builds a head for a number of classes.
+    """
+
+    encoder: nn.Module | None
+    center: nn.Module | None
+    decoder: nn.Module | None
+    head: nn.Module | None
+    card: ModelCard | None = None
+    config: ModelConfig | None = None
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        num_classes: int,
+        ndim: int,
+        min_size: int = 1,
+        make_head: Callable[[int], nn.Module] | None = None,
+    ) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.num_classes = num_classes
+        self.ndim = ndim
+        self.min_size = min_size
+        self.make_head = make_head
+        self.encoder = self.center = self.decoder = self.head = None
+        self._encoder_frozen = False
+
+    def check_input(self, x: torch.Tensor) -> None:
+        """Raise `InputError` if `x` is not what the model takes; costs nothing when compiled, exported or traced."""
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return
+        expected = f"expected a float tensor (N, {self.in_channels}, {', '.join('DHW'[-self.ndim :])})"
+        if not isinstance(x, torch.Tensor):
+            raise InputError(f"the input is a {type(x).__name__}; {expected}")
+        if x.ndim != self.ndim + 2:
+            hint = "; add the batch axis with x[None]" if x.ndim == self.ndim + 1 else ""
+            raise InputError(f"the input has {x.ndim} axes, shape {tuple(x.shape)}; {expected}{hint}")
+        if x.shape[1] != self.in_channels:
+            hint = "; move the channels to axis 1" if x.shape[-1] == self.in_channels else ""
+            raise InputError(f"the input has {x.shape[1]} channels, shape {tuple(x.shape)}; {expected}{hint}")
+        if not x.is_floating_point():
+            raise InputError(f"the input is of dtype {x.dtype}; {expected}; convert it with x.float() and normalise it")
+        if min(x.shape[2:]) < self.min_size:
+            raise InputError(
+                f"the input is {'x'.join(map(str, x.shape[2:]))}; expected at least {self.min_size} along every axis"
+            )
+
+    def train(self, mode: bool = True) -> DenseModel:
+        """Set training mode; a frozen encoder stays in evaluation mode."""
+        super().train(mode)
+        if self._encoder_frozen:
+            self._part("encoder").eval()
+        return self
+
+    def freeze_encoder(self) -> None:
+        """Stop the encoder from learning: no gradients, normalisation statistics and dropout as in evaluation."""
+        self._part("encoder").requires_grad_(False).eval()
+        self._encoder_frozen = True
+
+    def unfreeze_encoder(self) -> None:
+        """Let the encoder learn again; its mode follows the model's."""
+        self._encoder_frozen = False
+        self._part("encoder").requires_grad_(True).train(self.training)
+
+    def reset_head(self, num_classes: int) -> None:
+        """Replace the head by a fresh one for `num_classes`, of the old one's dtype and on its device."""
+        if self.make_head is None:
+            raise ConfigError(
+                f"{type(self).__name__} has no head that can be replaced; create it with num_classes instead"
+            )
+        if not isinstance(num_classes, int) or num_classes < 1:
+            raise ConfigError(f"num_classes is {num_classes!r}; expected a whole number from 1")
+        old = next(self._part("head").parameters())
+        self.head = self.make_head(num_classes).to(old.device, old.dtype).train(self.training)
+        self.num_classes = num_classes
+        if self.config is not None:
+            self.config = self.config.model_copy(update={"num_classes": num_classes})
+
+    def set_gradient_checkpointing(self, enable: bool = True) -> None:
+        """Compute activations again in the backward pass instead of keeping them, in every part that can."""
+        for module in self.modules():
+            if module is not self and isinstance(module, Checkpointable):
+                module.set_gradient_checkpointing(enable)
+
+    def param_groups(
+        self,
+        lr: float,
+        *,
+        encoder: float = 1.0,
+        center: float = 1.0,
+        decoder: float = 1.0,
+        head: float = 1.0,
+        weight_decay: float = 0.0,
+    ) -> list[dict[str, object]]:
+        """Return optimizer groups: each parameter once, `lr` times its part's factor.
+
+        Weights are decayed by `weight_decay`; biases and normalisation parameters are not. Parameters outside the
+        four parts learn at `lr`.
+        """
+        factors = {"encoder": encoder, "center": center, "decoder": decoder, "head": head}
+        groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
+        for name, parameter in self.named_parameters():
+            part = name.partition(".")[0]
+            groups.setdefault((part if part in PARTS else "other", parameter.ndim > 1), []).append(parameter)
+        return [
+            {
+                "name": part if decayed else f"{part} without decay",
+                "params": parameters,
+                "lr": lr * factors.get(part, 1.0),
+                "weight_decay": weight_decay if decayed else 0.0,
+            }
+            for (part, decayed), parameters in groups.items()
+        ]
+
+    def _part(self, name: str) -> nn.Module:
+        part = getattr(self, name)
+        if part is None:
+            raise ConfigError(f"{type(self).__name__} has no {name}")
+        return part
+
+
+class Network(DenseModel):
+    """Encoder, center, decoder and head in sequence; each keeps the promises of `unetzoo.parts`."""
+
+    encoder: nn.Module
+    center: nn.Module
+    decoder: nn.Module
+    head: nn.Module
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        center: nn.Module,
+        decoder: nn.Module,
+        make_head: Callable[[int], nn.Module],
+        *,
+        in_channels: int,
+        num_classes: int,
+        ndim: int,
+        min_size: int,
+    ) -> None:
+        super().__init__(
+            in_channels=in_channels, num_classes=num_classes, ndim=ndim, min_size=min_size, make_head=make_head
+        )
+        self.encoder = encoder
+        self.center = center
+        self.decoder = decoder
+        self.head = make_head(num_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
+        """Return the logits of (N, in_channels, *spatial); a list, finest first, with deep supervision in training."""
+        self.check_input(x)
+        features = self.encoder(x)
+        features[-1] = self.center(features[-1])
+        return self.head(self.decoder(features), size=x.shape[2:])

@@ -1,0 +1,56 @@
+"""Normalisation layers by name: batch, group, instance, layer, none."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from ..errors import ConfigError
+from . import dims
+from .spec import split_spec
+from .typing import Spec
+
+NORMS = ("batch", "group", "instance", "layer", "none")
+
+
+class ChannelLayerNorm(nn.Module):
+    """Layer normalisation over the channels of each position (ConvNeXt, Liu et al., 2022), (N, C, ...) to the same."""
+
+    def __init__(self, channels: int, *, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.eps = eps
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalise."""
+        x = x.movedim(1, -1)
+        return nn.functional.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps).movedim(-1, 1)
+
+
+def make_norm(spec: Spec, channels: int, *, ndim: int) -> nn.Module:
+    """Return the normalisation layer for `channels` channels.
+
+    `group` takes `num_groups` (32 unless told), lowered to the largest number that divides the channels; further
+    options are those of the torch layer. Raises `ConfigError` on an unknown name or option.
+    """
+    name, options = split_spec(spec, "normalisation", NORMS)
+    try:
+        match name:
+            case "batch":
+                return dims.batch_norm(ndim)(channels, **options)
+            case "instance":
+                return dims.instance_norm(ndim)(channels, **{"affine": True, **options})
+            case "group":
+                groups = options.pop("num_groups", 32)
+                if not isinstance(groups, int) or groups < 1:
+                    raise ConfigError(f"num_groups is {groups!r}; expected a whole number from 1")
+                return nn.GroupNorm(math.gcd(groups, channels), channels, **options)  # type: ignore[arg-type]
+            case "layer":
+                return ChannelLayerNorm(channels, **options)  # type: ignore[arg-type]
+            case _:
+                return nn.Identity(**options)
+    except TypeError as error:
+        raise ConfigError(f"normalisation {name!r} does not take the options {options}: {error}") from error

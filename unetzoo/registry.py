@@ -1,0 +1,241 @@
+"""Names to components: entry points of installed distributions, namespaces served by providers, runtime registration.
+
+Names come from metadata alone; a plugin is imported when one of its names is asked for. The built-in parts are
+registered through the same entry-point groups as everyone else's.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import importlib.util
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Protocol, TypeVar, overload, runtime_checkable
+
+from .errors import PluginError, UnknownNameError, nearest
+
+KINDS = ("model", "encoder", "center", "decoder", "head", "block")
+RUNTIME = "runtime"  # the source of what `register` adds; no distribution can have added it
+
+_PART = r"[A-Za-z0-9][A-Za-z0-9_.+-]*"
+_REFERENCE = re.compile(rf"(?:(?P<source>{_PART}):)?(?P<name>{_PART}(?:/{_PART})*)")
+
+Component = Callable[..., object]
+C = TypeVar("C", bound=Component)
+
+
+@runtime_checkable
+class Provider(Protocol):
+    """Serves a whole namespace (`timm/...`); the entry point's name is the namespace."""
+
+    def names(self, kind: str) -> Iterable[str]:
+        """Return the names, without the namespace, that are there for `kind`."""
+
+    def get(self, kind: str, name: str) -> Component:
+        """Return the component; raise `UnknownNameError` if there is none of this name."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered name: what it is, where it comes from, and how to get it."""
+
+    kind: str
+    name: str
+    source: str
+    origin: EntryPoint | Path | Component
+
+    @property
+    def config(self) -> Path | None:
+        """The YAML file of a model that is a config."""
+        return self.origin if isinstance(self.origin, Path) else None
+
+    def load(self) -> Component:
+        """Import and return the component; `PluginError` names the plugin that cannot be imported."""
+        if isinstance(self.origin, EntryPoint):
+            return _load(self.origin, self.source)
+        if isinstance(self.origin, Path):
+            raise TypeError(f"{self.name!r} is a config; read {self.origin}")
+        return self.origin
+
+
+_runtime: dict[tuple[str, str], Entry] = {}
+
+
+@overload
+def register(kind: str, name: str, component: C, *, replace: bool = False) -> C: ...
+@overload
+def register(kind: str, name: str, component: None = None, *, replace: bool = False) -> Callable[[C], C]: ...
+def register(kind: str, name: str, component: C | None = None, *, replace: bool = False) -> C | Callable[[C], C]:
+    """Register `component` as the `kind` called `name` for this process; without `component`, a decorator.
+
+    Raises `PluginError` if the name is taken; `replace=True` replaces an earlier runtime registration, which is what
+    running a notebook cell twice needs. What a distribution registered is never replaced.
+    """
+    _check_kind(kind)
+    match = _REFERENCE.fullmatch(name)
+    if match is None or match["source"]:
+        raise PluginError(
+            f"{name!r} cannot be a name: expected letters, digits and any of '_.+-', with '/' for namespaces"
+        )
+
+    def add(component: C) -> C:
+        if not callable(component):
+            raise PluginError(f"{kind} {name!r}: expected a class or function, got {type(component).__name__}")
+        taken = [entry.source for entry in entries(kind) if entry.name == name]
+        if taken and not (replace and taken == [RUNTIME]):
+            advice = "pass replace=True" if taken == [RUNTIME] else "choose another name"
+            raise PluginError(f"{kind} {name!r} is already registered by {taken[0]}; {advice}")
+        _runtime[kind, name] = Entry(kind, name, RUNTIME, component)
+        return component
+
+    return add if component is None else add(component)
+
+
+def unregister(kind: str, name: str) -> None:
+    """Take back what `register` added."""
+    if _runtime.pop((kind, name), None) is None:
+        raise UnknownNameError(f"no {kind} {name!r} was registered at run time")
+
+
+def entries(kind: str) -> list[Entry]:
+    """Every entry of `kind` outside the namespaces, by name, clashes included; imports nothing."""
+    _check_kind(kind)
+    added = [entry for entry in _runtime.values() if entry.kind == kind]
+    return sorted([*_installed(kind), *added], key=lambda entry: (entry.name, entry.source))
+
+
+def find(kind: str, reference: str) -> Entry:
+    """Return the entry that `name`, `dist:name` or `namespace/name` refers to.
+
+    Raises `UnknownNameError` with the nearest spellings, or `PluginError` if several distributions hold the name.
+    """
+    match = _REFERENCE.fullmatch(reference) if isinstance(reference, str) else None
+    if match is None:
+        raise UnknownNameError(
+            f"{reference!r} is not a name of a {kind}: expected 'name', 'distribution:name' or 'namespace/name'"
+        )
+    source, name = match["source"], match["name"]
+    known = entries(kind)
+    found = [entry for entry in known if entry.name == name and source in (None, entry.source)]
+    if len(found) > 1:
+        choices = " or ".join(f"'{entry.source}:{name}'" for entry in found)
+        raise PluginError(
+            f"{kind} {name!r} is registered by {' and by '.join(e.source for e in found)}; write {choices}"
+        )
+    if found:
+        return found[0]
+    namespace, _, inner = name.partition("/")
+    if inner and (provider := _provider(namespace)):
+        entry_point, distribution = provider
+        if source in (None, distribution):
+            component = _load_provider(entry_point, distribution).get(kind, inner)
+            return Entry(kind, name, distribution, component)
+    raise UnknownNameError(
+        f"unknown {kind} {reference!r}{nearest(name, [*names(kind), *_same_namespace(kind, namespace, inner)])}"
+    )
+
+
+def get(kind: str, reference: str) -> Component:
+    """Return the component that `reference` names, importing its plugin if need be."""
+    return find(kind, reference).load()
+
+
+def names(kind: str, pattern: str = "*") -> list[str]:
+    """Names of `kind` that match the shell pattern; clashing ones appear as `dist:name`.
+
+    A namespace is listed only when the pattern begins with it (`timm/res*`): listing one imports its provider.
+    """
+    known = entries(kind)
+    count: dict[str, int] = {}
+    for entry in known:
+        count[entry.name] = count.get(entry.name, 0) + 1
+    listed = [entry.name if count[entry.name] == 1 else f"{entry.source}:{entry.name}" for entry in known]
+    namespace, _, inner = pattern.partition("/")
+    return sorted({*fnmatch.filter(listed, pattern), *fnmatch.filter(_same_namespace(kind, namespace, inner), pattern)})
+
+
+def namespaces() -> list[str]:
+    """Namespaces that an installed distribution provides."""
+    return sorted(entry_point.name for entry_point in _entry_points("unetzoo.providers"))
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in KINDS:
+        raise UnknownNameError(f"unknown kind {kind!r}: expected one of {', '.join(KINDS)}{nearest(kind, KINDS)}")
+
+
+def _same_namespace(kind: str, namespace: str, inner: str) -> list[str]:
+    provider = _provider(namespace) if inner else None
+    return [f"{namespace}/{name}" for name in _load_provider(*provider).names(kind)] if provider else []
+
+
+def _provider(namespace: str) -> tuple[EntryPoint, str] | None:
+    found = [entry_point for entry_point in _entry_points("unetzoo.providers") if entry_point.name == namespace]
+    if len(found) > 1:
+        raise PluginError(
+            f"namespace {namespace!r} is provided by {' and by '.join(_source(e) for e in found)}; uninstall one"
+        )
+    return (found[0], _source(found[0])) if found else None
+
+
+@cache
+def _installed(kind: str) -> tuple[Entry, ...]:
+    """Entries of the installed distributions; `refresh` reads them again."""
+    components = [Entry(kind, ep.name, _source(ep), ep) for ep in _entry_points(f"unetzoo.{kind}s")]
+    return (*components, *(_config_entries() if kind == "model" else ()))
+
+
+def refresh() -> None:
+    """Forget what was read of the installed distributions, after one was installed or removed in this process."""
+    _installed.cache_clear()
+    _entry_points.cache_clear()
+
+
+@cache
+def _entry_points(group: str) -> tuple[EntryPoint, ...]:
+    # A distribution that is found twice on the path (an editable install beside its wheel) counts once.
+    unique = {(_source(entry_point), entry_point.name): entry_point for entry_point in entry_points(group=group)}
+    return tuple(unique.values())
+
+
+def _source(entry_point: EntryPoint) -> str:
+    return entry_point.dist.name if entry_point.dist is not None else "unknown distribution"
+
+
+def _config_entries() -> Iterator[Entry]:
+    for entry_point in _entry_points("unetzoo.configs"):
+        for folder in _package_folders(entry_point.value):
+            for path in sorted(folder.rglob("*.yaml")):
+                yield Entry("model", path.stem, _source(entry_point), path)
+
+
+def _package_folders(package: str) -> list[Path]:
+    """Folders of `package`, found without running any of its code: only the top-level finder is asked."""
+    top, *inner = package.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return []
+    locations = spec.submodule_search_locations if spec is not None else None
+    return [folder for place in locations or () if (folder := Path(place).joinpath(*inner)).is_dir()]
+
+
+def _load_provider(entry_point: EntryPoint, source: str) -> Provider:
+    provider = _load(entry_point, source)()
+    if not isinstance(provider, Provider):
+        raise PluginError(f"{entry_point.name!r} of {source} is no provider: it lacks names(kind) or get(kind, name)")
+    return provider
+
+
+def _load(entry_point: EntryPoint, source: str) -> Component:
+    try:
+        return entry_point.load()
+    except Exception as error:
+        raise PluginError(
+            f"{entry_point.name!r} of {source} cannot be imported from {entry_point.value!r}: "
+            f"{type(error).__name__}: {error}"
+        ) from error

@@ -1,0 +1,1 @@
+"""The named models of unetzoo, one YAML file each, by family."""
