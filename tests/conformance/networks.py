@@ -23,13 +23,20 @@ class Block(nn.Sequential):
 
 
 class SmallUNet(nn.Module):
-    """Three levels, max pooling, nearest upsampling to the skip's size, concatenation; any size from 4 up."""
+    """``levels`` levels, max pooling, nearest upsampling to the skip's size, concatenation; any size from 2**(levels-1) up."""
 
     def __init__(
-        self, in_channels: int, num_classes: int, *, ndim: int = 2, width: int = 4, norm: Norm | None = None
+        self,
+        in_channels: int,
+        num_classes: int,
+        *,
+        ndim: int = 2,
+        width: int = 4,
+        norm: Norm | None = None,
+        levels: int = 3,
     ) -> None:
         super().__init__()
-        w = [width, 2 * width, 4 * width]
+        w = [width << level for level in range(levels)]
         conv = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}[ndim]
         self.ndim = ndim
         self.encoder = nn.ModuleList(

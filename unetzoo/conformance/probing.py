@@ -13,10 +13,12 @@ from unetzoo.conformance.check import CheckFailed
 from unetzoo.conformance.claims import Axes, Claims
 from unetzoo.conformance.context import Builder, perturb_parameters, tensors_in, warm_statistics
 from unetzoo.conformance.paths import path_spectrum
-from unetzoo.conformance.reach import period, receptive_field, shift_error, shift_window
+from unetzoo.conformance.reach import affordable, period, receptive_field, shift_error, shift_window
 
 FIRST_SIZES = {1: (64, 128, 256), 2: (64, 96, 128, 224, 256, 188, 572), 3: (32, 48, 64, 96, 128)}
 STEPS = (1, 2, 4, 8, 16, 32, 64, 7, 14, 28, 56)
+WIDE = 32
+"""Side, in coarsest strides, of an image that a chain of convolutions does not span."""
 SMALL_SIZES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 24, 32, 40, 48, 64, 96, 128)
 METHODS = {
     "grad_checkpointing": ("set_gradient_checkpointing", "set_grad_checkpointing"),
@@ -47,7 +49,8 @@ class Prober:
     """Tries one network on the CPU."""
 
     def __init__(self, model: nn.Module, in_channels: int, claims: Claims) -> None:
-        self.model = model.eval()
+        self.model = model
+        model.eval()
         self.in_channels = in_channels
         self.given = claims
         perturb_parameters(model, 0)
@@ -165,18 +168,22 @@ class Prober:
         if _accepts(builder, "deep_supervision"):
             supports.add("deep_supervision")
         found["supports"] = frozenset(supports)
-        found["zero_init_output"] = self._is_zero_at_init(builder, claims, base)
+        found["zero_init_output"] = self._is_zero_at_init(builder, base)
         claims = replace(claims, **{n: v for n, v in found.items() if n not in claims.declared})  # type: ignore[arg-type]
         found = self._space(claims, base)
         return replace(claims, **{n: v for n, v in found.items() if n not in claims.declared})  # type: ignore[arg-type]
 
     def _space(self, claims: Claims, base: Axes) -> dict[str, object]:
         """Claims about context, receptive field, shifts and paths, from a float64 network in eval mode."""
-        shape = (2, self.in_channels, *default_size(claims))
+        multiple = tuple((2 + axis) * p for axis, p in enumerate(period(claims)))
+        shape = (2, self.in_channels, *claims.legal(multiple))
         x = torch.randn(shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
         try:
-            warm_statistics(self.model.train(), x.float())
-            model = self.model.eval().double()
+            model = self.model
+            model.train()
+            warm_statistics(model, x.float())
+            model.double()
+            model.eval()
             found: dict[str, object] = {"path_strides": self._paths(model, x)}
             radius = claims.receptive_field or receptive_field(model, self.in_channels, claims, base)
         except (
@@ -220,23 +227,25 @@ class Prober:
         ratio = max(b / max(s, 1) for b, s in zip(base, smallest, strict=True))
         return 1 << max(0, round(ratio).bit_length() - 1)
 
-    def _is_zero_at_init(self, builder: Builder, claims: Claims, base: Axes) -> bool:
+    def _is_zero_at_init(self, builder: Builder, base: Axes) -> bool:
         torch.manual_seed(0)
-        fresh = Prober.__new__(Prober)
-        fresh.model, fresh.in_channels = builder(in_channels=self.in_channels, num_classes=2).eval(), self.in_channels
-        out = fresh.run(base)
-        return out is not None and out[0].numel() > 0 and not bool(out[0].any())
-
-    def _sees_everything(self, model: nn.Module, claims: Claims, base: Axes) -> bool:
-        """Whether a change in one corner reaches the opposite corner of an image far wider than the coarsest stride."""
-        size = claims.legal(tuple(2 * b for b in base)) if claims.ndim < 3 else base
-        x = torch.randn((1, self.in_channels, *size), generator=torch.Generator().manual_seed(5), dtype=torch.float64)
-        y = x.clone()
-        y[(..., *(slice(0, 1),) * claims.ndim)] += 3.0
+        fresh = builder(in_channels=self.in_channels, num_classes=2)
+        fresh.eval()
+        x = torch.randn((1, self.in_channels, *base), generator=torch.Generator().manual_seed(1))
         with torch.no_grad():
-            a, b = tensors_in(model(x))[0], tensors_in(model(y))[0]
-        corner = (..., *(slice(-1, None),) * claims.ndim)
-        return bool(((a - b).abs()[corner] > 1e-12 * a.abs().max()).any())
+            out = tensors_in(fresh(x))[0]
+        return not bool(out.any())
+
+    def _sees_everything(self, model: nn.Module, claims: Claims, base: Axes) -> bool | None:
+        """Whether a corner reaches the opposite one of a wide image; None where a wide one is too costly to try."""
+        size = claims.legal(tuple(max(WIDE * claims.coarsest_stride, b) for b in base))
+        if claims.fixed_size is not None or not affordable(model, self.in_channels, size, base):
+            return None
+        x = torch.zeros((1, self.in_channels, *size), dtype=torch.float64)
+        x[(..., *(slice(0, 1),) * claims.ndim)] = torch.nan
+        with torch.no_grad():
+            out = tensors_in(model(x))[0]
+        return bool(out[(..., *(slice(-1, None),) * claims.ndim)].isnan().any())
 
 
 def _accepts(builder: Builder, option: str) -> bool:

@@ -4,9 +4,147 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..networks import SmallUNet
 from ..planting import planted
+
+
+@planted("check_forward_runs", because="no_such_layer")
+class MissingLayer(SmallUNet):
+    """Asks for an attribute that is not there."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        head: nn.Module = self.no_such_layer
+        return head(logits)
+
+
+@planted("check_output_shape", because="swapped")
+class SwapsAxes(SmallUNet):
+    """Resizes its logits to (width, height)."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return F.interpolate(logits, size=(x.shape[3], x.shape[2]))
+
+
+@planted("check_output_shape", because="gave an output of")
+class LosesOddPixels(SmallUNet):
+    """Crops the skip to the upsampled size, so that odd sizes lose pixels."""
+
+    def merge(self, y: Tensor, skip: Tensor, index: int) -> Tensor:
+        y = F.interpolate(y, scale_factor=2)
+        return torch.cat([y, skip[..., : y.shape[2], : y.shape[3]]], dim=1)
+
+
+@planted("check_output_shape", because="is legal", capabilities={"divisor": 1})
+class FailsOnOddSizes(SmallUNet):
+    """Upsamples by two whatever the skip measures."""
+
+    def merge(self, y: Tensor, skip: Tensor, index: int) -> Tensor:
+        return torch.cat([F.interpolate(y, scale_factor=2), skip], dim=1)
+
+
+@planted("check_output_shape", because=r"gave \[1,")
+class SqueezesBatch(SmallUNet):
+    """Merges a batch of three into one."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return logits.mean(0, keepdim=True) if len(x) == 3 else logits
+
+
+@planted("check_output_type", because="eval mode.*list")
+class ListInEval(SmallUNet):
+    """Returns a list in eval mode too."""
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [super().forward(x)]
+
+
+@planted("check_output_type", because="not finest first")
+class CoarsestFirst(SmallUNet):
+    """Deep supervision in the wrong order."""
+
+    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
+        logits = super().forward(x)
+        return [F.avg_pool2d(logits, 2), logits] if self.training else logits
+
+
+@planted("check_output_type", because="returned dict")
+class DictInTraining(SmallUNet):
+    """Returns a dictionary."""
+
+    def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:
+        logits = super().forward(x)
+        return {"out": logits} if self.training else logits
+
+
+@planted("check_output_type", because="expected a list", capabilities={"outputs_train": 2})
+class NoDeepSupervision(SmallUNet):
+    """Declares two training outputs and gives one."""
+
+
+@planted("check_num_classes", because="num_classes=1")
+class SqueezesOneClass(SmallUNet):
+    """Drops the channel axis for one class."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return logits.squeeze(1)
+
+
+@planted("check_num_classes", because="equal in every pixel")
+class OneMapForAllClasses(SmallUNet):
+    """Repeats one map over the classes."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return logits[:, :1].expand_as(logits).clone()
+
+
+@planted("check_raw_logits", because="no logit is negative")
+class SigmoidHead(SmallUNet):
+    """A sigmoid after the head."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return logits.sigmoid()
+
+
+@planted("check_raw_logits", because="sum to 1")
+class SoftmaxForSeveral(SmallUNet):
+    """A softmax where there is more than one class."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return logits.softmax(1) if logits.shape[1] > 1 else logits
+
+
+@planted("check_raw_logits", because="log-softmax")
+class LogSoftmaxHead(SmallUNet):
+    """A log-softmax where there is more than one class."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return logits.log_softmax(1) if logits.shape[1] > 1 else logits
+
+
+@planted("check_raw_logits", because="no logit is negative")
+class ReluHead(SmallUNet):
+    """A ReLU after the head."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return logits.relu()
+
+
+@planted("check_raw_logits", because="bounded by")
+class ScaledTanh(SmallUNet):
+    """Ten times tanh."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return 10 * torch.tanh(logits / 10)
+
+
+@planted("check_output_dtype", because="float32")
+class AlwaysFloat(SmallUNet):
+    """Casts its logits to float32."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return logits.float()
 
 
 @planted("check_output_fresh", because="shares its memory")
@@ -19,12 +157,3 @@ class ReusedOutputBuffer(SmallUNet):
         if getattr(self, "kept", None) is None or self.kept[0].shape != logits.shape:
             self.kept = [torch.empty_like(logits)]
         return self.kept[0].detach().copy_(logits.detach())
-
-
-@planted("check_forward_runs", because="no_such_layer")
-class MissingLayer(SmallUNet):
-    """Asks for an attribute that is not there."""
-
-    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
-        head: nn.Module = self.no_such_layer
-        return head(logits)

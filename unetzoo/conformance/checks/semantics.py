@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from unetzoo.conformance.check import CheckFailed, Measurement, agree, check, expect, worst
 from unetzoo.conformance.context import Context, warm_statistics
+from unetzoo.conformance.failure import describe
 from unetzoo.conformance.sandbox import GlobalState
 
 MOST_INTERRUPTS = 16
@@ -105,24 +106,24 @@ def check_history_independence(ctx: Context) -> Measurement | None:
     """The result does not depend on the size, dtype or mode of earlier calls."""
     x = ctx.input()
     with torch.no_grad():
-        expected = ctx.output(ctx.eval_model(), x)
+        expected = ctx.output(ctx.eval_model(warm=False), x)
     figures = []
     for other in [size for size in ctx.sizes() if size != ctx.size][:3]:
-        model = ctx.eval_model()
+        model = ctx.eval_model(warm=False)
         with torch.no_grad():
             ctx.output(model, ctx.input(1, other))
             out = ctx.output(model, x)
         what = f"the output after an earlier call at size {list(other)}"
         figures.append(agree(out, expected, 1e-12, what, "A mask or grid of the first call is kept"))
-    model = ctx.eval_model(dtype=torch.float32)
+    model = ctx.eval_model(dtype=torch.float32, warm=False)
     with torch.no_grad():
         ctx.output(model, x.float())
         out = ctx.output(model.double(), x)
-    _as_double = ctx.eval_model(dtype=torch.float32).double()
+    reference = ctx.eval_model(dtype=torch.float32, warm=False).double()
     with torch.no_grad():
-        same_weights = ctx.output(_as_double, x)
+        same_weights = ctx.output(reference, x)
     figures.append(agree(out, same_weights, 1e-12, "the float64 output after a float32 call", "A cast tensor is kept"))
-    model = ctx.eval_model()
+    model = ctx.eval_model(warm=False)
     with torch.inference_mode():
         ctx.output(model, x)
     figures.append(agree(ctx.output(model, x), expected, 1e-12, "the output after a call in inference mode"))
@@ -297,11 +298,13 @@ def check_reentrancy(ctx: Context) -> Measurement | None:
                     ctx.output(model, other)
 
             handle = leaf.register_forward_hook(interrupt)
+            hint = "The forward keeps intermediate results on self; pass them as values"
             try:
                 out = ctx.output(model, x)
+            except Exception as error:
+                raise CheckFailed(f"another call right after {name!r} makes the outer one fail: {describe(error)}. {hint}") from error
             finally:
                 handle.remove()
-            hint = "The forward keeps intermediate results on self; pass them as values"
             figures.append(
                 agree(out, expected, 1e-12, f"the output, when another call runs right after {name!r},", hint)
             )

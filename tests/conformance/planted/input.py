@@ -1,0 +1,130 @@
+"""Networks that break the contract of input: channels, sizes, batches."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..networks import SmallUNet
+from ..planting import planted
+
+
+@planted("check_in_channels", because="in_channels=1|in_channels=4")
+class ThreeChannelNormalisation(SmallUNet):
+    """Subtracts the mean of three channels."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes)
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x - self.mean)
+
+
+@planted("check_in_channels", because="accepted in silence")
+class DropsExtraChannels(SmallUNet):
+    """Slices the channels it was built for."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x[:, : self.encoder[0][0].in_channels])
+
+
+@planted("check_input_channels_used", because="no influence")
+class DropsFourthBand(SmallUNet):
+    """Multiplies every channel from the fourth on by zero."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        keep = torch.arange(x.shape[1], device=x.device).view(1, -1, 1, 1) < 3
+        return super().forward(x * keep)
+
+
+@planted("check_input_channels_used", because="same influence")
+class AveragesChannels(SmallUNet):
+    """Feeds every channel the average."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[1] != self.encoder[0][0].in_channels:
+            raise ValueError(f"expected {self.encoder[0][0].in_channels} channels, got {x.shape[1]}")
+        return super().forward(x.mean(1, keepdim=True).expand_as(x))
+
+
+@planted("check_min_size", because="legal.*but in", capabilities={"min_size": 2})
+class ExtraPooling(SmallUNet):
+    """Needs more pixels than it declares."""
+
+
+@planted("check_min_size", because="in training mode", capabilities={"min_size": 8, "divisor": 4})
+class InstanceNormAtTheBottom(SmallUNet):
+    """Normalises maps of one pixel in training mode."""
+
+    def encode(self, x: Tensor) -> list[Tensor]:
+        features = super().encode(x)
+        if self.training:
+            features[-1] = F.instance_norm(F.max_pool2d(features[-1], 2))
+        return features
+
+
+@planted("check_divisor", because="gave an output of", capabilities={"divisor": 4})
+class RoundsSizeDown(SmallUNet):
+    """Crops the skip to the upsampled size, so that odd sizes lose pixels."""
+
+    def merge(self, y: Tensor, skip: Tensor, index: int) -> Tensor:
+        y = F.interpolate(y, scale_factor=2)
+        return torch.cat([y, skip[..., : y.shape[2], : y.shape[3]]], dim=1)
+
+
+@planted("check_batch_one_train", because="one value a channel|more than 1 value")
+class NormAfterGlobalPooling(SmallUNet):
+    """Batch normalisation after global pooling."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes)
+        self.context = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(16, 16, 1), nn.BatchNorm2d(16))
+
+    def encode(self, x: Tensor) -> list[Tensor]:
+        features = super().encode(x)
+        features[-1] = features[-1] + self.context(features[-1])
+        return features
+
+
+@planted("check_empty_batch", because="claimed to work", capabilities={"empty_batch": True})
+class RefusesEmptyBatch(SmallUNet):
+    """Reshapes by -1, which an empty batch does not allow."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.reshape(x.shape[0], -1, x.shape[1]).transpose(1, 2).reshape(x.shape))
+
+
+@planted("check_empty_batch", because="expected.*0")
+class NeverEmpty(SmallUNet):
+    """Answers an empty batch with one image of zeros."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x if len(x) else x.new_zeros(1, *x.shape[1:]))
+
+
+@planted("check_tensor_subclass", because="TypeError|subclass|exact")
+class ExactTypeOnly(SmallUNet):
+    """Compares the type of its input instead of using isinstance."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if type(x) is not Tensor:
+            raise TypeError(f"expected exact torch.Tensor, got {type(x).__name__}")
+        return super().forward(x)
+
+
+@planted("check_invalid_input", because="int64.*silence")
+class CastsIntegers(SmallUNet):
+    """Turns whatever comes into floats."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.to(self.head.weight.dtype))
+
+
+@planted("check_invalid_input", because="1 channels.*silence")
+class BroadcastsGrey(SmallUNet):
+    """Lets one channel stand for all."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.expand(-1, self.encoder[0][0].in_channels, -1, -1) if x.shape[1] == 1 else x)

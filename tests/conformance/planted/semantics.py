@@ -1,0 +1,269 @@
+"""Networks that are impure in eval mode, or mix up modes, samples and calls."""
+
+from __future__ import annotations
+
+import numpy
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..networks import SmallUNet
+from ..planting import planted
+
+
+@planted("check_eval_deterministic", because="Dropout")
+class AlwaysDropsOut(SmallUNet):
+    """Functional dropout without the training flag."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return F.dropout(logits, 0.1)
+
+
+@planted("check_eval_rng_pure", because=r"torch \(CPU\)")
+class DrawsInEval(SmallUNet):
+    """Draws the coin of stochastic depth in eval mode too."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        keep = torch.rand(len(x)) > 0.1
+        return logits * keep.view(-1, 1, 1, 1) if self.training else logits
+
+
+@planted("check_eval_rng_pure", because="numpy")
+class DrawsFromNumpy(SmallUNet):
+    """Draws from numpy in forward."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        numpy.random.rand()
+        return logits
+
+
+@planted("check_rng_not_reseeded", because="training forward torch's generator")
+class SeedsInForward(SmallUNet):
+    """Seeds before its dropout."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        if self.training:
+            torch.manual_seed(0)
+        return F.dropout(logits, 0.1, self.training)
+
+
+@planted("check_eval_stateless", because="bank")
+class MemoryBank(SmallUNet):
+    """Updates a bank of means in eval mode."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes)
+        self.register_buffer("bank", torch.zeros(1, num_classes, 1, 1))
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            self.bank.lerp_(logits.mean((0, 2, 3), keepdim=True), 0.1)
+        return logits + self.bank.clone()
+
+
+@planted("check_history_independence", because="earlier call at size")
+class CachedGrid(SmallUNet):
+    """Keeps the row weights of the first image size and stretches them to others."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        if not hasattr(self, "rows"):
+            self.rows = torch.linspace(0, 1, x.shape[2]).tolist()
+        rows = torch.tensor(self.rows, dtype=x.dtype, device=x.device).view(1, 1, -1)
+        return logits * F.interpolate(rows, size=x.shape[2], mode="linear").view(1, 1, -1, 1)
+
+
+@planted("check_history_independence", because="training step after|inference")
+class KeepsInferenceTensor(SmallUNet):
+    """Caches a tensor that may be made in inference mode."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        if not hasattr(self, "gain"):
+            self.gain = [self.head.weight.detach().abs().mean() + 1]
+        return logits * self.gain[0]
+
+
+@planted("check_batch_independence", because="batch of two")
+class BatchStatisticsInEval(SmallUNet):
+    """Normalises its logits over the batch."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return logits - 1e-6 * logits.mean((0, 2, 3), keepdim=True)
+
+
+@planted("check_batch_independence", because="Samples meet")
+class WholeBatchMaximum(SmallUNet):
+    """Divides its input by the largest value of the batch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x / x.abs().max().clamp(min=1))
+
+
+@planted("check_norm_stats", because="running_mean.*as they were")
+class MomentumZero(SmallUNet):
+    """Batch normalisation that never learns its statistics."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes, norm=lambda c: nn.BatchNorm2d(c, momentum=0.0))
+
+
+@planted("check_norm_stats", because="eval forward changed")
+class BatchNormAlwaysTrains(SmallUNet):
+    """Holds its normalisation in training mode."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes, norm=EagerBatchNorm)
+
+
+class EagerBatchNorm(nn.BatchNorm2d):
+    """Normalises by the batch and updates its statistics in every mode."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, True, 0.1, self.eps)
+
+
+@planted("check_train_eval_consistency", because="standard deviations")
+class SharedNormalisation(SmallUNet):
+    """One normalisation for maps of very different size."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes)
+        self.norm = nn.BatchNorm2d(num_classes)
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return self.norm(50 * self.norm(logits) + 30)
+
+
+@planted("check_mode_flags", because="return self")
+class TrainReturnsNothing(SmallUNet):
+    """Overrides train without returning."""
+
+    def train(self, mode: bool = True) -> None:
+        super().train(mode)
+
+
+@planted("check_mode_flags", because="after eval")
+class EncoderStaysInTraining(SmallUNet):
+    """Keeps its encoder in training mode."""
+
+    def train(self, mode: bool = True) -> SmallUNet:
+        super().train(mode)
+        self.encoder.train()
+        return self
+
+
+@planted("check_mode_flags", because="after a forward in training")
+class EvalInForward(SmallUNet):
+    """Puts its head in eval mode in forward."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        self.head.eval()
+        return logits
+
+
+@planted("check_no_grad_respected", because="enables gradients")
+class EnablesGrad(SmallUNet):
+    """Turns gradients on in forward."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        with torch.enable_grad():
+            return self.head.bias.view(1, -1, 1, 1) + logits
+
+
+@planted("check_no_grad_respected", because="turns gradients off")
+class NoGradInEval(SmallUNet):
+    """Turns gradients off in eval mode."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.set_grad_enabled(self.training and torch.is_grad_enabled()):
+            return super().forward(x)
+
+
+@planted("check_input_unmodified", because="changed its input|wrote to its input|leaf")
+class NormalisesInPlace(SmallUNet):
+    """Subtracts the mean in place."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            x.sub_(x.mean((2, 3), keepdim=True))
+        return super().forward(x)
+
+
+@planted("check_input_unmodified", because="requires_grad=True on its input")
+class AsksForInputGradient(SmallUNet):
+    """Makes its input require grad, a trick for checkpointing."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            x.requires_grad_()
+        return super().forward(x)
+
+
+@planted("check_reentrancy", because="another call right after|another call runs")
+class SkipsOnSelf(SmallUNet):
+    """Carries its skips through attributes."""
+
+    def encode(self, x: Tensor) -> list[Tensor]:
+        self.held = super().encode(x)
+        return self.held
+
+    def merge(self, y: Tensor, skip: Tensor, index: int) -> Tensor:
+        held = self.held[-2 - index]
+        if index == 1:
+            self.held = []
+        return super().merge(y, held, index)
+
+
+@planted("check_thread_safety", because="parallel|raised")
+class SharedScratch(SmallUNet):
+    """Works in a scratch tensor that all calls share."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        if self.training:
+            return logits
+        if getattr(self, "scratch", None) is None or self.scratch[0].shape != logits.shape:
+            self.scratch = [torch.empty_like(logits)]
+        self.scratch[0].copy_(logits.detach())
+        for _ in range(20):
+            self.scratch[0].mul_(2).mul_(0.5)
+        return self.scratch[0] + 0 * logits
+
+
+@planted("check_freeze_respected", because="set requires_grad=True")
+class ThawsInForward(SmallUNet):
+    """Re-enables gradients in forward."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.requires_grad_(True)
+        return super().forward(x)
+
+
+@planted("check_freeze_respected", because="outside parameters")
+class HiddenLeaf(SmallUNet):
+    """Trains a tensor that is no parameter."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes)
+        self.gain = torch.ones(1, requires_grad=True)
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return logits * self.gain
+
+
+@planted("check_stochastic_honest", because="never fires")
+class DropoutNeverFires(SmallUNet):
+    """Applies its dropout in no-op mode."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes)
+        self.dropout = nn.Dropout2d(0.5)
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return F.dropout2d(logits, self.dropout.p, training=False)
+
+
+@planted("check_stochastic_honest", because="Undeclared noise", capabilities={"stochastic_train": False})
+class UndeclaredNoise(SmallUNet):
+    """Adds noise in training mode though it declares none."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return logits + 0.01 * torch.randn_like(logits) if self.training else logits

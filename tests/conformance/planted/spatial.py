@@ -1,0 +1,139 @@
+"""Networks whose outputs do not lie where they should, or depend on what they should not."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..networks import SmallUNet
+from ..planting import planted
+
+UNET_PATHS = {"path_strides": (1, 2, 4)}
+
+
+@planted("check_path_strides", because="multiplied by zero")
+class ZeroedSkip(SmallUNet):
+    """Multiplies its finest skip by zero."""
+
+    def merge(self, y: Tensor, skip: Tensor, index: int) -> Tensor:
+        return super().merge(y, skip * 0 if index == 1 else skip, index)
+
+
+@planted("check_path_strides", because="none of stride")
+class MissingSkip(SmallUNet):
+    """Replaces the skip of stride 2, of four levels, by the upsampled features."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes, levels=4)
+
+    def merge(self, y: Tensor, skip: Tensor, index: int) -> Tensor:
+        if index != 1:
+            return super().merge(y, skip, index)
+        y = F.interpolate(y, size=skip.shape[2:], mode="nearest")
+        return torch.cat([y, y[:, : skip.shape[1]]], dim=1)
+
+
+@planted("check_path_strides", because="declared", capabilities=UNET_PATHS)
+class DetachedSkip(SmallUNet):
+    """Detaches its finest skip."""
+
+    def merge(self, y: Tensor, skip: Tensor, index: int) -> Tensor:
+        return super().merge(y, skip.detach() if index == 1 else skip, index)
+
+
+@planted("check_path_strides", because="no_skips", capabilities={"no_skips": True})
+class NotAnAutoencoder(SmallUNet):
+    """Has skips though it declares none."""
+
+
+@planted("check_translation_equivariance", because="shifting", capabilities={"shift_period": 4, "receptive_field": 24})
+class AlignedCorners(SmallUNet):
+    """Upsamples with aligned corners."""
+
+    def merge(self, y: Tensor, skip: Tensor, index: int) -> Tensor:
+        y = F.interpolate(y, size=skip.shape[2:], mode="bilinear", align_corners=True)
+        return torch.cat([y, skip], dim=1)
+
+
+@planted("check_translation_equivariance", because="but not along")
+class PositionAlongOneAxis(SmallUNet):
+    """Adds the row index to its logits."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        rows = torch.arange(logits.shape[2], dtype=logits.dtype, device=logits.device)
+        return logits + 0.01 * rows.view(1, 1, -1, 1)
+
+
+@planted("check_receptive_field", because="circular|input.*away")
+class CircularPadding(SmallUNet):
+    """Pads its convolutions circularly."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d) and module.kernel_size[0] > 1:
+                module.padding_mode = "circular"
+                module._reversed_padding_repeated_twice = [1, 1, 1, 1]
+
+
+@planted("check_receptive_field", because="pixels away", capabilities={"receptive_field": 24})
+class UndeclaredContext(SmallUNet):
+    """Adds the global mean though it declares a receptive field."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return logits + logits.mean((2, 3), keepdim=True)
+
+
+@planted("check_alignment", because="on average along axis")
+class ShiftedSkip(SmallUNet):
+    """Pads and crops so that the logits move by one pixel."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return F.pad(logits, (1, 0, 1, 0))[..., :-1, :-1]
+
+
+@planted("check_crop_consistency", because="cropping", capabilities={"crop_consistent": True})
+class PadsInFront(SmallUNet):
+    """Pads to a multiple of four in front."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        h, w = (-x.shape[2]) % 4, (-x.shape[3]) % 4
+        return super().forward(F.pad(x, (w, 0, h, 0)))[..., h:, w:]
+
+
+@planted("check_tiling", because="halo", capabilities={"receptive_field": 4, "shift_period": 4})
+class HaloTooSmall(SmallUNet):
+    """Declares less context than it has."""
+
+
+@planted("check_finite_degenerate", because="not finite")
+class DividesByStd(SmallUNet):
+    """Standardises each image without eps."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward((x - x.mean((1, 2, 3), keepdim=True)) / x.std((1, 2, 3), keepdim=True))
+
+
+@planted("check_finite_degenerate", because="gradients")
+class NormAtZero(SmallUNet):
+    """Takes the square root of a sum of squares."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return logits * (1 + (x * 0 + logits.sum(1, keepdim=True) * 0).pow(2).sum((1, 2, 3), keepdim=True).sqrt())
+
+
+@planted("check_nan_locality", because="spoils outputs", capabilities={"receptive_field": 24})
+class SpreadsNaN(SmallUNet):
+    """Subtracts the mean of the image, declared as local."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x - x.mean((2, 3), keepdim=True))
+
+
+@planted("check_input_sensitivity", because="negative|clamped")
+class ClampsToUnit(SmallUNet):
+    """Clamps its input to [0, 1]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.clamp(0, 1))
