@@ -1,0 +1,154 @@
+"""Export: ``torch.export``, ONNX and the older formats give the same function, at other sizes too."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import warnings
+from collections.abc import Callable
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor, nn
+
+from unetzoo.conformance.check import FORWARD, Measurement, Unavailable, agree, check, expect, worst
+from unetzoo.conformance.context import Context, tensors_in
+from unetzoo.conformance.tracing import blame
+
+_HINT = (
+    "Branch on shapes and settings, not on values; take sizes from x.shape as they are, without int(), numpy or a cache"
+)
+
+
+@check(requires=FORWARD, level="should")
+@torch.no_grad()
+def check_export(ctx: Context) -> Measurement | None:
+    """``torch.export`` captures the network, and the program equals it on other inputs too.
+
+    A branch on values cannot be captured, or is frozen the way the example went.
+    """
+    model, x = ctx.eval_model(dtype=torch.float32), ctx.input(dtype=torch.float32)
+    module = _program(model, x).module()
+    return worst(_compare(ctx, model, module, other, "the exported program") for other in _others(ctx))
+
+
+@check(requires=FORWARD, level="should", cost="slow")
+@torch.no_grad()
+def check_export_dynamic(ctx: Context) -> Measurement | None:
+    """A program exported with dynamic batch and sizes equals the network at other batches and sizes.
+
+    ``int()``, numpy and arithmetic on a cached size turn the example's size into a constant of the program.
+    """
+    ctx.require(ctx.claims.fixed_size is None, "claims a fixed size")
+    model, x = ctx.eval_model(dtype=torch.float32), ctx.input(dtype=torch.float32)
+    module = _program(model, x, _dynamic(x)).module()
+    return worst(_compare(ctx, model, module, other, "the exported program") for other in _other_sizes(ctx))
+
+
+@check(requires=FORWARD, level="advice", cost="slow", timeout=600)
+@torch.no_grad()
+def check_onnx(ctx: Context) -> Measurement | None:
+    """Exported to ONNX with dynamic axes, onnxruntime gives the network's logits and classes, at another size too."""
+    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
+    if missing:
+        raise Unavailable(f"needs the packages {', '.join(missing)}: pip install unetzoo[export]")
+    import onnxruntime
+
+    model, x = ctx.eval_model(dtype=torch.float32), ctx.input(dtype=torch.float32)
+    fixed = ctx.claims.fixed_size is not None
+    path = ctx.tmp_path / "model.onnx"
+    logging.disable(logging.CRITICAL)
+    with blame("torch.onnx.export(dynamo=True)", _HINT):
+        program = torch.onnx.export(
+            model, (x,), dynamo=True, verbose=False, dynamic_shapes=None if fixed else _dynamic(x)
+        )
+        assert program is not None
+        program.save(str(path))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    with blame("loading the ONNX file in onnxruntime"):
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+    def run(x: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: x.numpy()})[0])
+
+    found = []
+    for other in _others(ctx) if fixed else [*_others(ctx), *_other_sizes(ctx)]:
+        found.append(_compare(ctx, model, run, other, "onnxruntime"))
+        _same_classes(ctx.output(model, other), run(other))
+    return worst(found)
+
+
+@check(requires=FORWARD, level="advice")
+@torch.no_grad()
+def check_jit_trace(ctx: Context) -> Measurement | None:
+    """A ``torch.jit.trace`` equals the network at the traced size (deprecated in torch, but in use)."""
+    model, x = ctx.eval_model(dtype=torch.float32), ctx.input(dtype=torch.float32)
+    with blame("torch.jit.trace", _HINT), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(model, x, check_trace=False)
+    return worst(_compare(ctx, model, traced, other, "the trace") for other in _others(ctx))
+
+
+@check(requires=FORWARD, devices="both", level="advice", cost="slow", timeout=900)
+@torch.no_grad()
+def check_aoti(ctx: Context) -> Measurement | None:
+    """An AOTInductor package of the exported network loads and agrees."""
+    ctx.require("aoti" in ctx.claims.supports, "does not claim aoti")
+    compiler = os.environ.get("CXX", "g++")
+    if shutil.which(compiler) is None:
+        raise Unavailable(f"needs a C++ compiler; {compiler!r} is not on the path")
+    model, x = ctx.eval_model(dtype=torch.float32), ctx.input(dtype=torch.float32)
+    program = _program(model, x)
+    path = str(ctx.tmp_path / "model.pt2")
+    with blame("AOTInductor compilation"):
+        torch._inductor.aoti_compile_and_package(program, package_path=path)
+    with blame("loading the AOTInductor package"):
+        package = torch._inductor.aoti_load_package(path)
+    return worst(_compare(ctx, model, package, other, "the AOTInductor package", 1e-3) for other in _others(ctx))
+
+
+def _program(
+    model: nn.Module, x: Tensor, dynamic: tuple[dict[int, object]] | None = None
+) -> torch.export.ExportedProgram:
+    """The exported program; torch's own log of a failure, which lists the whole graph, is left out."""
+    logging.disable(logging.CRITICAL)
+    with blame(f"torch.export.export{' with dynamic shapes' if dynamic else ''}", _HINT):
+        return torch.export.export(model, (x,), dynamic_shapes=dynamic, strict=False)
+
+
+def _others(ctx: Context) -> list[Tensor]:
+    """Other inputs of the example's shape, one of them its negative: a frozen branch on a sign or mean shows."""
+    return [ctx.input(dtype=torch.float32, seed=1), -ctx.input(dtype=torch.float32)]
+
+
+def _other_sizes(ctx: Context) -> list[Tensor]:
+    step = [max(d, ctx.claims.coarsest_stride) for d in ctx.claims.divisor]
+    larger = ctx.claims.legal(tuple(s + 2 * d for s, d in zip(ctx.size, step, strict=True)))
+    swapped = ctx.claims.legal(tuple(reversed([s + d for s, d in zip(ctx.size, step, strict=True)])))
+    return [ctx.input(3, size, dtype=torch.float32, seed=2) for size in (larger, swapped)]
+
+
+def _dynamic(x: Tensor) -> tuple[dict[int, object]]:
+    return (dict.fromkeys((0, *range(2, x.dim())), torch.export.Dim.AUTO),)
+
+
+def _compare(
+    ctx: Context, model: nn.Module, other: Callable[[Tensor], object], x: Tensor, what: str, tolerance: float = 1e-4
+) -> Measurement:
+    case = f"{what} on input {list(x.shape)} (example {[2, ctx.in_channels, *ctx.size]})"
+    with blame(case, _HINT):
+        actual = tensors_in(other(x))[0]
+    return agree(actual, ctx.output(model, x), tolerance, f"the output of {case}", _HINT)
+
+
+def _same_classes(expected: Tensor, actual: Tensor) -> None:
+    """No pixel whose margin exceeds the tolerance changes class."""
+    if expected.shape[1] == 1:
+        return
+    top = expected.topk(2, dim=1).values
+    decided = top[:, 0] - top[:, 1] > 2e-4 * max(1.0, float(expected.abs().max()))
+    flipped = int(((expected.argmax(dim=1) != actual.argmax(dim=1)) & decided).sum())
+    expect(flipped == 0, f"in onnxruntime {flipped} pixels with a clear margin change class", flipped, 0)
