@@ -55,7 +55,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--split", default="val", help="split to evaluate on; default: %(default)s")
     parser.add_argument("--limit", type=positive, help="use only the first images of each split")
     parser.add_argument(
-        "--out", type=Path, default=Path("quickstart_out"), help="folder to write; default: %(default)s"
+        "--out", type=Path, default=Path("runs/quickstart"), help="folder to write; default: %(default)s"
     )
     parser.add_argument("--epochs", type=positive, default=24, help="default: %(default)s")
     parser.add_argument("--batch-size", type=positive, default=6, help="default: %(default)s")

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,14 +48,21 @@ def published_entries(source: Path) -> Iterator[Entry]:
     for folder in source.iterdir():
         image = folder / "images" / f"{folder.name}.png"
         if image.is_file():
-            yield Entry(folder.name[:NAME_LENGTH], image, lambda folder=folder: merge_masks(folder / "masks"))
+            yield Entry(folder.name[:NAME_LENGTH], image, partial(merge_masks, folder / "masks"))
 
 
 def merged_entries(source: Path) -> Iterator[Entry]:
     """The images of a folder in the merged layout."""
     for image in source.glob("images/*.png"):
         labels = source / "labels" / image.name
-        yield Entry(image.stem[:NAME_LENGTH], image, lambda labels=labels: np.asarray(Image.open(labels), np.int32))
+        yield Entry(image.stem[:NAME_LENGTH], image, partial(read_labels, labels))
+
+
+def read_labels(path: Path) -> npt.NDArray[np.int32]:
+    """The label image of a file."""
+    if not path.is_file():
+        raise SourceError(f"{path}: no such file; every image needs its labels")
+    return np.asarray(Image.open(path), np.int32)
 
 
 def merge_masks(folder: Path) -> npt.NDArray[np.int32]:

@@ -1,0 +1,1 @@
+"""The YAML files of this package's named models."""

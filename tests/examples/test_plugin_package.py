@@ -1,0 +1,99 @@
+"""The third-party package of the examples: installed with pip, found by name, and working."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "examples" / "plugin_package"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds the package as pip installs it."""
+    folder = tmp_path_factory.mktemp("site")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--no-deps", "--no-build-isolation", "--no-index"]
+        + ["--disable-pip-version-check", "--quiet", "--target", str(folder), str(PACKAGE)],
+        check=True,
+    )
+    return folder
+
+
+def run_with_plugin(site: Path, code: str) -> object:
+    """Run `code` in a fresh interpreter that has the package, and return what it assigns to `result`."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])}
+    script = f"import json, sys, unetzoo\n{code}\nprint(json.dumps(result))"
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_installing_the_package_adds_its_names_without_importing_it(site: Path) -> None:
+    found = run_with_plugin(
+        site,
+        "result = [unetzoo.list_models('ghost*'), unetzoo.list_components('block', 'ghost'),"
+        " unetzoo.list_components('encoder', 'ghost'), 'unetzoo_ghost' in sys.modules]",
+    )
+    assert found == [["ghost_flat", "ghost_unet"], ["ghost"], ["ghost"], False]
+
+
+def test_cards_name_the_distribution_that_a_model_comes_from(site: Path) -> None:
+    sources = run_with_plugin(site, "result = [unetzoo.info(n).source for n in ('ghost_flat', 'ghost_unet', 'unet')]")
+    assert sources == ["unetzoo-ghost", "unetzoo-ghost", "unetzoo"]
+
+
+TRAIN = """
+import torch
+model = unetzoo.create({name!r}, num_classes=3, ndim={ndim}, {options})
+logits = model(torch.randn(2, 3, *{size}))
+logits.square().mean().backward()
+silent = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+result = [list(logits.shape), silent, sorted({{type(m).__name__ for m in model.modules() if 'Ghost' in type(m).__name__}})]
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "ndim", "options", "size", "ghosts"),
+    [
+        ("ghost_flat", 2, "", (9, 14), {"GhostFlat", "GhostBlock", "GhostModule"}),
+        ("ghost_unet", 2, "", (33, 48), {"GhostEncoder", "GhostBlock", "GhostModule"}),
+        ("ghost_unet", 3, "", (16, 19, 32), {"GhostEncoder", "GhostBlock", "GhostModule"}),
+        ("unet", 2, "block='ghost', encoder={'channels': [4, 8, 16]}", (16, 20), {"GhostBlock", "GhostModule"}),
+    ],
+)
+def test_networks_with_parts_of_the_package_run_forward_and_train_every_parameter(
+    site: Path, name: str, ndim: int, options: str, size: tuple[int, ...], ghosts: set[str]
+) -> None:
+    code = TRAIN.format(name=name, ndim=ndim, options=options, size=size)
+    shape, silent, classes = run_with_plugin(site, code)
+    assert shape == [2, 3, *size]
+    assert silent == []
+    assert set(classes) == ghosts
+
+
+def test_a_ratio_that_does_not_divide_the_channels_is_an_error_that_names_both(site: Path) -> None:
+    message = run_with_plugin(
+        site,
+        "try:\n    unetzoo.create('unet', block={'name': 'ghost', 'ratio': 3})\n"
+        "except unetzoo.ConfigError as error:\n    result = str(error)",
+    )
+    assert "ratio is 3" in message
+    assert "divisor of the 128 channels" in message
+
+
+def test_a_ghost_module_makes_its_second_half_from_its_first(site: Path) -> None:
+    same = run_with_plugin(
+        site,
+        "import torch\nfrom unetzoo_ghost.block import GhostModule\n"
+        "module = GhostModule(5, 8, ndim=2).eval()\nx = torch.randn(1, 5, 6, 6)\ny = module(x)\n"
+        "weights = [list(p.shape) for p in module.parameters() if p.ndim == 4]\n"
+        "result = [torch.equal(y[:, 4:], module.cheap(y[:, :4])), weights]",
+    )
+    # Section 3.1 with n = 8, s = 2, d = 3, c = 5: m = 4 intrinsic maps by 1x1, then one depthwise 3x3 each.
+    assert same == [True, [[4, 5, 1, 1], [4, 1, 3, 3]]]
