@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import safetensors.torch
@@ -15,6 +13,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from .. import factory
 from ..config import ModelConfig
 from ..errors import CheckpointError, ConfigError
+from ..files import replacing, write_text
 from ..network import DenseModel
 from .loading import load_checkpoint
 
@@ -32,8 +31,9 @@ def save_pretrained(model: DenseModel, folder: str | os.PathLike[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     config = model.config.model_dump(mode="json", exclude_defaults=True)
     state = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
-    _write(folder / WEIGHTS, lambda path: safetensors.torch.save_file(state, path, metadata={"format": "pt"}))
-    _write(folder / CONFIG, lambda path: path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8"))
+    with replacing(folder / WEIGHTS) as path:
+        safetensors.torch.save_file(state, path, metadata={"format": "pt"})
+    write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
 
 
 def from_pretrained(source: str | os.PathLike[str]) -> DenseModel:
@@ -61,15 +61,3 @@ def _download(source: str) -> Path:
         raise CheckpointError(
             f"{source!r} is neither a folder nor a hub repository that can be fetched: {error}"
         ) from error
-
-
-def _write(path: Path, write: Callable[[Path], object]) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -1,0 +1,33 @@
+"""The command line `unetzoo`.
+
+Exit codes: 0 for success, 1 for an answer of "no" (nothing matched, a check failed), 2 for input that was refused.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from ..errors import UnetzooError
+from .info import info
+from .listing import list_names
+from .plugin import new_plugin
+from .schema import schema
+from .summary import summary
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="A model zoo for dense prediction.")
+app.command("list")(list_names)
+app.command()(info)
+app.command()(summary)
+app.command()(schema)
+app.command()(new_plugin)
+
+
+def main() -> None:
+    """Run the command line; an error of ours is a message and exit code 2, not a traceback."""
+    try:
+        app()
+    except UnetzooError as error:
+        typer.echo(f"{type(error).__name__}: {error}", err=True)
+        sys.exit(2)

@@ -1,0 +1,24 @@
+"""`unetzoo schema`: the JSON Schema of config files, for editors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..files import write_text
+
+
+def schema(
+    out: Annotated[Path | None, typer.Option(help="The file to write; standard output unless told.")] = None,
+) -> None:
+    """Write the JSON Schema that editors validate and complete config files with."""
+    from ..config import ModelConfig
+
+    text = json.dumps(ModelConfig.model_json_schema(), indent=2) + "\n"
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        write_text(out, text)
