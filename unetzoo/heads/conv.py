@@ -18,7 +18,8 @@ class ConvHead(nn.Module):
 
     Features of full resolution are cropped or padded by what is missing, coarser ones interpolated. With
     `deep_supervision` every decoded level has a convolution of its own, and training mode returns the list of
-    logits, finest first, all at the image's size; evaluation returns the first alone.
+    logits, finest first, all at the image's size (`native_levels`: the finest at the image's size, the others at their
+    levels' own); evaluation returns the first alone.
     """
 
     def __init__(
@@ -30,9 +31,11 @@ class ConvHead(nn.Module):
         ndim: int,
         kernel_size: Size = 1,
         deep_supervision: bool = False,
+        native_levels: bool = False,
     ) -> None:
         super().__init__()
         self.deep_supervision = deep_supervision
+        self.native_levels = native_levels
         levels = len(channels) if deep_supervision else 1
         self.full_resolution = [dims.max_stride(stride) == 1 for stride in strides[:levels]]
         self.convs = nn.ModuleList(
@@ -47,4 +50,6 @@ class ConvHead(nn.Module):
 
     def _level(self, index: int, x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
         logits = self.convs[index](x)
+        if index > 0 and self.native_levels:
+            return logits
         return fit(logits, size) if self.full_resolution[index] else interpolate(logits, size)

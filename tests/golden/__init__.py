@@ -1,0 +1,1 @@
+"""Reference numbers of the authors' own code, and what is needed to compare with them."""
