@@ -17,11 +17,9 @@ PACKAGE = Path(__file__).parents[2] / "examples" / "plugin_package"
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that holds the package as pip installs it."""
     folder = tmp_path_factory.mktemp("site")
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--no-deps", "--no-build-isolation", "--no-index"]
-        + ["--disable-pip-version-check", "--quiet", "--target", str(folder), str(PACKAGE)],
-        check=True,
-    )
+    options = ["--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check", "--quiet"]
+    command = [sys.executable, "-m", "pip", "install", *options, "--target", str(folder), str(PACKAGE)]
+    subprocess.run(command, check=True)
     return folder
 
 
@@ -54,7 +52,8 @@ model = unetzoo.create({name!r}, num_classes=3, ndim={ndim}, {options})
 logits = model(torch.randn(2, 3, *{size}))
 logits.square().mean().backward()
 silent = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
-result = [list(logits.shape), silent, sorted({{type(m).__name__ for m in model.modules() if 'Ghost' in type(m).__name__}})]
+classes = {{type(module).__name__ for module in model.modules()}}
+result = [list(logits.shape), silent, [name for name in classes if 'Ghost' in name]]
 """
 
 

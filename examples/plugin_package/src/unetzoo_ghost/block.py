@@ -1,4 +1,4 @@
-"""The Ghost module and the Ghost bottleneck (Han et al., "GhostNet: More features from cheap operations", CVPR 2020)."""
+"""The Ghost module and bottleneck (Han et al., "GhostNet: More features from cheap operations", CVPR 2020)."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -25,7 +26,7 @@ class GhostEncoder(nn.Module):
         self.channels = list(channels)
         self.strides = [2**level for level in range(len(channels))]
         self.levels = nn.ModuleList([ConvNormAct(in_channels, channels[0], ndim=ndim)])
-        for wide_in, wide_out in zip(channels, channels[1:], strict=False):
+        for wide_in, wide_out in pairwise(channels):
             down = GhostBlock(wide_in, wide_out, ndim=ndim, stride=2, expansion=expansion)
             self.levels.append(nn.Sequential(down, GhostBlock(wide_out, wide_out, ndim=ndim, expansion=expansion)))
 

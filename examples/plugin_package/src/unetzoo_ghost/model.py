@@ -19,6 +19,9 @@ class GhostFlat(DenseModel):
     Float (N, in_channels, *S) to logits (N, num_classes, *S); nothing is downsampled, so any size will do.
     """
 
+    encoder: nn.Module
+    head: nn.Module
+
     card = {
         "title": "Ghost blocks at full resolution",
         "paper": "https://arxiv.org/abs/1911.11907",
