@@ -16,8 +16,8 @@ WINDOW = 11
 class MultiScaleSSIMLoss(nn.Module):
     """One minus the multi-scale SSIM of the class probabilities and the one-hot target (Wang et al. 2003).
 
-    An image whose shortest side is under 176 pixels is too short for five scales of the 11-pixel window; it gets as many
-    as it can hold, two at least, their weights scaled to the same sum. Ignored pixels are zero in both, so that nothing
+    An image whose shortest side is under 176 pixels is too short for five scales of the 11-pixel window; it gets what
+    fits, two at least, their weights scaled to the same sum. Ignored pixels are zero in both, so that nothing
     is asked of them.
 
     Args:

@@ -1,0 +1,24 @@
+"""Applying trained networks: prediction at any size and test-time augmentation; names are imported when asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from unetzoo.inference.tiled import predict_tiled
+    from unetzoo.inference.tta import TestTimeAugmentation
+
+_LOCATIONS = {"TestTimeAugmentation": "unetzoo.inference.tta", "predict_tiled": "unetzoo.inference.tiled"}
+
+__all__ = ["TestTimeAugmentation", "predict_tiled"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LOCATIONS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LOCATIONS[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

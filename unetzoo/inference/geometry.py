@@ -1,0 +1,85 @@
+"""Windows of a grid: how an image of any number of axes is cut into tiles and put together again."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+Window = tuple[slice, ...]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One run of a network.
+
+    Attributes:
+        seen: the pixels the network gets, in image coordinates; they may lie outside the image.
+        kept: the pixels of the image that its output is kept for.
+    """
+
+    seen: Window
+    kept: Window
+
+    @property
+    def crop(self) -> Window:
+        """Where `kept` lies within `seen`."""
+        return tuple(shift(kept, -seen.start) for seen, kept in zip(self.seen, self.kept, strict=True))
+
+
+def round_up(value: int, multiple: int) -> int:
+    """The smallest multiple that is not under `value`."""
+    return -(-value // multiple) * multiple
+
+
+def shift(part: slice, by: int) -> slice:
+    """A slice moved along its axis."""
+    return slice(part.start + by, part.stop + by)
+
+
+def scale(window: Window, strides: Sequence[int]) -> Window:
+    """The same region on a map that is coarser by `strides`; the starts are multiples of them."""
+    return tuple(slice(part.start // s, -(-part.stop // s)) for part, s in zip(window, strides, strict=True))
+
+
+def size(window: Window) -> tuple[int, ...]:
+    """Pixels along each axis."""
+    return tuple(part.stop - part.start for part in window)
+
+
+def index(window: Window, leading: int = 1) -> tuple[slice, ...]:
+    """What picks a window from an array with `leading` axes, such as the channels, before the spatial ones."""
+    return (slice(None),) * leading + window
+
+
+def halo_tiles(shape: Sequence[int], core: Sequence[int], halo: Sequence[int], *, inside: bool) -> list[Tile]:
+    """Tiles whose kept cores cover the image without overlap, each seen with a halo around it.
+
+    Args:
+        shape: of the image, one number an axis.
+        core: of the kept region; at the end of an axis it is cut off by the image.
+        halo: pixels seen on either side of the core.
+        inside: whether the seen region ends at the image's border too; otherwise all tiles see regions of one size,
+            which reach beyond the image.
+    """
+    axes = []
+    for length, kept, margin in zip(shape, core, halo, strict=True):
+        parts = []
+        for start in range(0, length, kept):
+            stop = min(start + kept, length)
+            seen = slice(start - margin, start + kept + margin)
+            if inside:
+                seen = slice(max(0, start - margin), min(length, stop + margin))
+            parts.append((seen, slice(start, stop)))
+        axes.append(parts)
+    return [
+        Tile(*(tuple(parts) for parts in zip(*combination, strict=True))) for combination in itertools.product(*axes)
+    ]
+
+
+def batches(tiles: Sequence[Tile], batch_size: int) -> Iterator[list[Tile]]:
+    """Neighbouring tiles that see regions of one size, at most `batch_size` of them at once."""
+    for _, same in itertools.groupby(tiles, key=lambda tile: size(tile.seen)):
+        group = list(same)
+        for start in range(0, len(group), batch_size):
+            yield group[start : start + batch_size]

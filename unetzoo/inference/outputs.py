@@ -1,0 +1,172 @@
+"""Predictions that are written window by window, into memory or into a file that appears when it is complete."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from unetzoo.errors import InputError
+from unetzoo.inference.geometry import Window, index
+from unetzoo.inference.images import Image
+
+
+class WritableArray(Protocol):
+    """What is written like a numpy array: an array, a memory map, a Zarr array."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each axis."""
+        ...
+
+    def __setitem__(self, key: tuple[slice, ...], value: np.ndarray, /) -> None:
+        """Replaces one window."""
+        ...
+
+
+class Output:
+    """A prediction in the making: an array, and for a file the note of how far it has come.
+
+    A file is written beside its final name, as `NAME.partial`, and renamed by `finish`. `NAME.partial.json` counts the
+    finished steps; with `resume` an interrupted prediction goes on after them.
+
+    Args:
+        target: None for memory, an array, memory map or Zarr array of the right shape, or a path that ends in `.npy`,
+            `.tif`, `.tiff` or `.zarr`.
+        shape: of the whole prediction.
+        dtype: of its values, where the array is made here.
+        chunk: edge of the chunks of a Zarr array.
+        image: whose place on the earth a TIFF takes over.
+        identity: what tells one job from another; a partial file of another job is not resumed.
+        resume: go on with a partial file if there is one.
+
+    Raises:
+        InputError: an array of another shape, a path of another kind, or a partial file of another job.
+    """
+
+    def __init__(
+        self,
+        target: WritableArray | str | PathLike[str] | None,
+        shape: Sequence[int],
+        dtype: np.dtype,
+        *,
+        chunk: int,
+        image: Image,
+        identity: str,
+        resume: bool,
+    ) -> None:
+        self.shape = tuple(shape)
+        self.steps = 0
+        self._path: Path | None = None
+        if target is None:
+            self.array: WritableArray = np.zeros(self.shape, dtype)
+        elif isinstance(target, str | PathLike):
+            self._path = Path(fspath(target))
+            self._identity = identity
+            self.array = self._open(self._path, dtype, chunk, image, resume)
+        else:
+            self.array = target
+        if tuple(self.array.shape) != self.shape:
+            raise InputError(f"out has shape {tuple(self.array.shape)}; this prediction has {self.shape}")
+        if resume and self._path is None:
+            raise InputError("resume=True needs a path to write to: an array keeps no note of what is finished")
+
+    def write(self, window: Window, values: np.ndarray) -> None:
+        """Replaces the pixels of a window, all channels of it."""
+        self.array[index(window, len(self.shape) - len(window))] = values
+
+    def finish_step(self) -> None:
+        """Notes that one more step is on disk."""
+        self.steps += 1
+        if self._path is not None:
+            if isinstance(self.array, np.memmap):
+                self.array.flush()
+            self._note()
+
+    def finish(self) -> WritableArray:
+        """Gives the file its name and returns the complete prediction, opened for reading."""
+        if self._path is None:
+            return self.array
+        if isinstance(self.array, np.memmap):
+            self.array.flush()
+        if self._path.is_dir():
+            shutil.rmtree(self._path)
+        os.replace(self._partial, self._path)
+        self._journal.unlink()
+        return _reopen(self._path, self.array)
+
+    @property
+    def _partial(self) -> Path:
+        assert self._path is not None
+        return self._path.with_name(f"{self._path.stem}.partial{self._path.suffix}")
+
+    @property
+    def _journal(self) -> Path:
+        return self._partial.with_name(f"{self._partial.name}.json")
+
+    def _note(self) -> None:
+        fresh = self._journal.with_name(f"{self._journal.name}.tmp")
+        fresh.write_text(json.dumps({"identity": self._identity, "steps": self.steps}))
+        os.replace(fresh, self._journal)
+
+    def _open(self, path: Path, dtype: np.dtype, chunk: int, image: Image, resume: bool) -> WritableArray:
+        if path.suffix.lower() not in (".npy", ".tif", ".tiff", ".zarr"):
+            raise InputError(f"out is {path}; expected a name that ends in .npy, .tif, .tiff or .zarr")
+        if resume and self._journal.exists() and self._partial.exists():
+            note = json.loads(self._journal.read_text())
+            if note["identity"] != self._identity:
+                raise InputError(
+                    f"{self._partial} is of another image, model or setting; remove it, or call with resume=False"
+                )
+            self.steps = int(note["steps"])
+            return _open_for_writing(self._partial)
+        array = _create(self._partial, self.shape, dtype, chunk, image)
+        self._note()
+        return array
+
+
+def _create(path: Path, shape: tuple[int, ...], dtype: np.dtype, chunk: int, image: Image) -> WritableArray:
+    if path.suffix == ".npy":
+        return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    if path.suffix == ".zarr":
+        import zarr
+
+        spatial = len(image.shape)
+        chunks = (*shape[: len(shape) - spatial], *(min(chunk, length) for length in shape[-spatial:]))
+        return zarr.open_array(path, mode="w", shape=shape, dtype=dtype, chunks=chunks)
+    import tifffile
+
+    planes = {
+        "photometric": "minisblack",
+        "extratags": image.geo_tags,
+        "bigtiff": np.prod(shape) * dtype.itemsize > 2**31,
+    }
+    if len(shape) > len(image.shape) and shape[0] > 1:
+        planes["planarconfig"] = "separate"
+    return tifffile.memmap(path, shape=shape, dtype=dtype, **planes)
+
+
+def _open_for_writing(path: Path) -> WritableArray:
+    if path.suffix == ".npy":
+        return np.lib.format.open_memmap(path, mode="r+")
+    if path.suffix == ".zarr":
+        import zarr
+
+        return zarr.open_array(path, mode="r+")
+    import tifffile
+
+    return tifffile.memmap(path, mode="r+")
+
+
+def _reopen(path: Path, array: WritableArray) -> WritableArray:
+    if path.suffix == ".zarr":
+        import zarr
+
+        return zarr.open_array(path, mode="r")
+    return array

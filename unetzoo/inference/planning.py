@@ -1,0 +1,160 @@
+"""Measures a network and decides how its tiles can equal the whole image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from unetzoo.errors import ConfigError
+from unetzoo.inference.exact import ExactPlan, ExactRunner, Read, core_of
+from unetzoo.inference.geometry import Tile, index, round_up
+from unetzoo.inference.receptive import Probe, fill_strips, measure_halo, probe_width
+from unetzoo.inference.schedule import Stage, make_schedule
+from unetzoo.inference.staging import Recording, record, replay
+
+ACCEPTED_WORK = 2.5  # times the pixels of the image; more is taken only where nothing else is possible
+TOLERANCE = 1e-3  # of the largest value; a tile that misses a part of what it needs is off by far more
+
+
+def plan_exact(
+    network: nn.Module, in_channels: int, tile: Sequence[int], *, like: Tensor, split: int | None = None
+) -> ExactPlan:
+    """Measures a network in evaluation mode and decides how to tile it.
+
+    Args:
+        network: `(N, C, *spatial)` to one tensor of logits of the same size.
+        in_channels: of the images.
+        tile: what one run of the network shall see, pixels along each axis.
+        like: a tensor of the device and type to use.
+        split: stride from which maps are computed on the whole image; 0 for none. Unless given, the first of 0, 16, 8,
+            4 and 2 whose tiles see at most 2.5 times the pixels of the image, or else the one that sees least.
+
+    Raises:
+        ConfigError: no such plan exists, and why; or its tiles would be all halo.
+    """
+    sizes = ((256, 384), (384, 256)) if len(tile) == 2 else ((64, 96, 128), (96, 128, 64))
+    recording = record(network, in_channels, sizes, like)
+    result = recording.operations[recording.output]
+    if not result.aligned or result.strides != (1,) * len(tile):
+        raise ConfigError(
+            f"exact tiling is not possible: the network makes {tuple(result.shapes[0][2:])} of {sizes[0]} pixels; "
+            "use mode='mirror' for unpadded convolutions"
+        )
+    best: tuple[float, ExactPlan] | None = None
+    failures = []
+    for candidate in (0, 16, 8, 4, 2) if split is None else (split,):
+        try:
+            plan = _plan(
+                network, recording, in_channels, like, candidate, limit=max(4 * max(tile), 16 * max(recording.align))
+            )
+            work = _work(plan.halo, tile, recording.align)
+        except ConfigError as error:
+            failures.append(f"split={candidate}: {error}")
+            continue
+        if best is None or work < best[0]:
+            best = work, plan
+        if work <= ACCEPTED_WORK:
+            break
+    if best is None:
+        raise ConfigError("exact tiling is not possible; " + "; ".join(failures))
+    if not is_exact_at(network, best[1], in_channels, (0,) * len(tile), like):
+        raise ConfigError(
+            "exact tiling is not possible: the network's result depends on where a tile lies, as with "
+            "align_corners=True or absolute positions; use mode='blend'"
+        )
+    return best[1]
+
+
+def is_exact_at(network: nn.Module, plan: ExactPlan, in_channels: int, surplus: Sequence[int], like: Tensor) -> bool:
+    """Whether tiles give what the whole image gives, tried on long, narrow random images.
+
+    Args:
+        network: the planned one.
+        plan: of it.
+        in_channels: of the images.
+        surplus: pixels along each axis by which the image's size exceeds a multiple of the recording's `align`.
+        like: a tensor of the device and type to use.
+    """
+    align = plan.recording.align
+    core = tuple(probe_width(align, axis) for axis in range(len(align)))
+    tile = tuple(c + 2 * margin for c, margin in zip(core, plan.halo, strict=True))
+    for axis in range(len(align)):
+        shape = [c + extra for c, extra in zip(core, surplus, strict=True)]
+        shape[axis] += round_up(2 * plan.halo[axis] + core[axis], align[axis])
+        generator = torch.Generator().manual_seed(0)
+        image = torch.randn(1, in_channels, *shape, generator=generator).to(like)
+        with torch.inference_mode():
+            whole = network(image)
+        runner = ExactRunner(network, plan, image_reader(image), shape, tile, batch_size=1)
+        for pieces in runner.run(0, lambda: None):
+            for window, values in pieces:
+                difference = (whole[0][index(window)] - values).abs().max()
+                if not difference <= TOLERANCE * whole.abs().max():
+                    return False
+    return True
+
+
+def image_reader(image: Tensor) -> Read:
+    """Reads tiles from an image `(1, C, *spatial)` in memory."""
+
+    def read(tiles: Sequence[Tile]) -> Tensor:
+        return torch.cat([image[index(tile.seen, 2)] for tile in tiles])
+
+    return read
+
+
+def _plan(
+    network: nn.Module, recording: Recording, in_channels: int, like: Tensor, split: int, limit: int
+) -> ExactPlan:
+    align = recording.align
+    if not split:
+
+        def run(shape: tuple[int, ...], axis: int, strip: int) -> list[tuple[Tensor, tuple[int, ...]]]:
+            with torch.inference_mode():
+                probe = fill_strips(like.new_empty(1, in_channels, *shape), axis, strip)
+                logits = network(probe)
+            return [(logits, (1,) * len(shape))]
+
+        return ExactPlan(recording, (), (measure_halo(run, align, limit),), 0)
+    stages = make_schedule(recording, split)
+    halos = []
+    for stage in stages:
+        if stage.tiled:
+            halos.append(measure_halo(_stage_probe(network, recording, stage, in_channels, like), align, limit))
+        else:
+            halos.append((0,) * len(align))
+    return ExactPlan(recording, tuple(stages), tuple(halos), split)
+
+
+def _stage_probe(network: nn.Module, recording: Recording, stage: Stage, in_channels: int, like: Tensor) -> Probe:
+    """The stage on a probe whose image and stored maps are NaN in the strips."""
+
+    def run(shape: tuple[int, ...], axis: int, strip: int) -> list[tuple[Tensor, tuple[int, ...]]]:
+        def given(number: int) -> list[Tensor] | None:
+            if number not in stage.reads:
+                return None
+            operation = recording.operations[number]
+            if operation.strides is None:
+                return [like.new_zeros(whole) for whole in operation.shapes]
+            spatial = [length // stride for length, stride in zip(shape, operation.strides, strict=True)]
+            maps = [like.new_empty(1, whole[1], *spatial) for whole in operation.shapes]
+            return [fill_strips(values, axis, strip // operation.strides[axis]) for values in maps]
+
+        image = fill_strips(like.new_empty(1, in_channels, *shape), axis, strip)
+        results = replay(network, recording, image, wanted=stage.wanted, targets=stage.targets, given=given)
+        return [
+            (values, strides)
+            for number, tensors in results.items()
+            if (strides := recording.operations[number].strides) is not None
+            for values in tensors
+        ]
+
+    return run
+
+
+def _work(halo: Sequence[int], tile: Sequence[int], align: Sequence[int]) -> float:
+    """Pixels that tiles see, in units of those they yield."""
+    return math.prod(seen / core for seen, core in zip(tile, core_of(halo, tile, align), strict=True))

@@ -1,0 +1,83 @@
+"""How far the output of a network sees, measured: NaN spreads exactly as far as a pixel's influence does."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from unetzoo.errors import ConfigError
+
+Probe = Callable[[tuple[int, ...], int, int], Sequence[tuple[Tensor, tuple[int, ...]]]]
+
+
+def measure_halo(run: Probe, align: Sequence[int], limit: int) -> tuple[int, ...]:
+    """The halo along each axis that keeps a tile's core free of what lies outside the tile.
+
+    Filling a strip at both ends of a long, narrow probe with NaN shows how far the strip reaches, whatever the weights:
+    convolution, pooling, interpolation and activations all pass NaN on, and nothing else makes one.
+
+    Args:
+        run: called with a probe's shape, the axis, and the width of the strips in pixels; fills the strips with NaN in
+            everything it reads and returns its results, each with its strides against the image.
+        align: along each axis the multiple that windows start at and halos are rounded up to.
+        limit: longest probe in pixels.
+
+    Raises:
+        ConfigError: the output still sees the strips from half of `limit` away: attention or another operation over
+            the whole image, or normalisation by the image's own statistics.
+    """
+    halo = []
+    for axis in range(len(align)):
+        length = max(8 * align[axis], probe_width(align, axis))
+        while (reach := _reach(run, align, axis, length)) is None:
+            length *= 2
+            if length > limit:
+                raise ConfigError(
+                    f"the network sees further than {limit // 2} pixels along axis {axis}, so no halo makes tiles "
+                    "equal to the whole image; use mode='blend'"
+                )
+        halo.append(-(-reach // align[axis]) * align[axis])
+    return tuple(halo)
+
+
+def _reach(run: Probe, align: Sequence[int], axis: int, length: int) -> int | None:
+    shape = tuple(length if other == axis else probe_width(align, other) for other in range(len(align)))
+    strip = align[axis]
+    reach = 0
+    with direct_convolutions():
+        results = run(shape, axis, strip)
+    for values, strides in results:
+        others = [other for other in range(values.ndim) if other != axis + 2]
+        clean = (~values.isnan().any(dim=others)).nonzero().flatten()
+        if not len(clean):
+            return None
+        first, last = int(clean[0]) * strides[axis], (int(clean[-1]) + 1) * strides[axis]
+        reach = max(reach, first - strip, length - strip - last)
+    return reach
+
+
+def probe_width(align: Sequence[int], axis: int) -> int:
+    """Pixels of a narrow probe: a multiple of `align` that deep networks can still take."""
+    enough = 64 if len(align) == 2 else 32
+    return -(-enough // align[axis]) * align[axis]
+
+
+@contextmanager
+def direct_convolutions() -> Iterator[None]:
+    """Keeps out Winograd and Fourier convolutions, which would spread NaN over pixels that do not depend on it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of a TF32 setting of oneDNN that is read and set back here
+        with torch.backends.mkldnn.flags(enabled=False), torch.backends.cudnn.flags(enabled=False):
+            yield
+
+
+def fill_strips(values: Tensor, axis: int, width: int) -> Tensor:
+    """Zeros of the shape of `values` with NaN in the first and last `width` places along a spatial axis."""
+    filled = torch.zeros_like(values)
+    filled.narrow(axis + 2, 0, width).fill_(float("nan"))
+    filled.narrow(axis + 2, values.shape[axis + 2] - width, width).fill_(float("nan"))
+    return filled

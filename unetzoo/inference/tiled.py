@@ -1,0 +1,274 @@
+"""Prediction of images and volumes of any size, tile by tile in bounded memory."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from os import PathLike
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from unetzoo.errors import ConfigError
+from unetzoo.inference.exact import ExactRunner
+from unetzoo.inference.geometry import Tile, Window, index, round_up
+from unetzoo.inference.images import ArrayLike, Channels, Image, open_image
+from unetzoo.inference.outputs import Output, WritableArray
+from unetzoo.inference.planning import is_exact_at, plan_exact
+from unetzoo.inference.tta import TestTimeAugmentation
+from unetzoo.inference.windows import BlendRunner, MirrorRunner, fitting_tile
+
+Mode = Literal["exact", "mirror", "blend"]
+Kind = Literal["logits", "probabilities", "labels"]
+Progress = Callable[[int, int], None]
+DEFAULT_TILE = {2: 1024, 3: 160}
+COMMON_STRIDE = 32
+
+
+class Runner(Protocol):
+    """One way to cut an image and to run a network on the parts."""
+
+    steps: int
+    total: int
+
+    def run(self, done: int, tick: Callable[[], None]) -> Iterator[list[tuple[Window, Tensor]]]:
+        """Yields step by step the finished windows and their logits."""
+        ...
+
+
+def predict_tiled(
+    model: nn.Module,
+    image: np.ndarray | Tensor | ArrayLike | str | PathLike[str],
+    *,
+    mode: Mode = "exact",
+    tile: int | Sequence[int] | None = None,
+    halo: int | Sequence[int] | None = None,
+    overlap: float = 0.5,
+    split: int | None = None,
+    batch_size: int = 1,
+    channels: Channels | None = None,
+    prepare: Callable[[Tensor], Tensor] | None = None,
+    tta: TestTimeAugmentation | None = None,
+    output: Kind = "logits",
+    out: WritableArray | str | PathLike[str] | None = None,
+    resume: bool = False,
+    progress: bool | Progress = False,
+) -> WritableArray:
+    """Runs a model on an image or volume of any size and returns the whole prediction.
+
+    Modes:
+
+    - `exact` gives what `model(image)` gives, to rounding. A network that sees a little of its surroundings is run on
+      tiles with a halo as wide as that, which is measured. One that sees far, as every deep encoder does, is run in
+      stages: its fine maps on tiles, its coarse ones, a small part of the memory, on the whole image. Refused where no
+      tiling is exact: normalisation by the image's own statistics, or attention over fine maps. Where the size is no
+      multiple of the model's stride and tiles cannot follow what the model does there, the image is mirrored at its
+      ends up to one, and the result is that of the mirrored image.
+    - `mirror` is the overlap-tile strategy of the U-Net paper: the image is mirrored at its borders, and the part of
+      each tile further than `halo` from its edge is kept. The mode for networks of unpadded convolutions.
+    - `blend` averages overlapping windows with Gaussian weights. It takes any model, and equals none of its results.
+
+    Args:
+        model: `(N, C, *spatial)` to logits; it is run in evaluation mode, on its device, and left as it was.
+        image: one image, read in windows: an array, tensor, memory map or Zarr array `(C, *spatial)`, or the path of a
+            `.tif`, `.npy` or `.zarr`.
+        mode: see above.
+        tile: what one run of the model sees, pixels along each axis; 1024 for images and 160 for volumes.
+        halo: for `mirror`; a quarter of the tile, or what an unpadded network takes off.
+        overlap: for `blend`; the share of a window that the next one sees again.
+        split: for `exact`; the stride from which maps are computed on the whole image, 0 for none. A larger one takes
+            less memory and more time. Chosen by measurement unless given.
+        batch_size: tiles in one run.
+        channels: where the image's channel axis is; see `open_image`.
+        prepare: turns a float32 tile `(N, C, *spatial)` on the model's device into what the model takes, pixel by
+            pixel.
+        tta: augmentation around the same model; not for `exact` in stages.
+        output: `logits` and `probabilities` are float32 `(num_classes, *spatial)`; `labels` are `(*spatial)`.
+        out: where to write: an array, or a path that ends in `.npy`, `.tif` (with the place on the earth of a GeoTIFF
+            image) or `.zarr`. The file appears when it is complete.
+        resume: go on where an interrupted run that wrote to the same path stopped.
+        progress: show a bar, or call with the batches done and their number.
+
+    Returns:
+        `out`, opened, or a new array.
+
+    Raises:
+        InputError: an image, array or path that does not fit.
+        ConfigError: the mode is not possible for this model, and why.
+    """
+    network = model if tta is None else tta
+    ndim = _ndim(model)
+    picture = open_image(image, ndim=ndim, channels=channels)
+    edges = _per_axis(DEFAULT_TILE[ndim] if tile is None else tile, ndim, "tile")
+    if batch_size < 1:
+        raise ConfigError(f"batch_size is {batch_size}; expected 1 or more")
+    if tta is not None and tta.network is not model:
+        raise ConfigError("tta is around another network than model; expected TestTimeAugmentation(model, ...)")
+    read = _Reader(picture, _like(model), prepare)
+    with evaluating(network):
+        if mode == "exact":
+            runner, num_classes = _exact(model, network, read, edges, split, batch_size)
+        elif mode == "mirror":
+            runner, num_classes = _mirror(network, read, edges, halo, batch_size)
+        elif mode == "blend":
+            edges = fitting_tile(edges, picture.shape, COMMON_STRIDE)
+            num_classes = _probe(network, read, edges).shape[1]
+            runner = BlendRunner(network, read, picture.shape, edges, overlap, batch_size)
+        else:
+            raise ConfigError(f"mode is {mode!r}; expected 'exact', 'mirror' or 'blend'")
+        finish, dtype = _finisher(output, num_classes)
+        result = Output(
+            out,
+            picture.shape if output == "labels" else (num_classes, *picture.shape),
+            dtype,
+            chunk=min(edges),
+            image=picture,
+            identity=_identity(
+                model, picture, [mode, edges, halo, overlap, split, batch_size, output, out is not None]
+            ),
+            resume=resume,
+        )
+        with _reporting(progress, runner.total) as tick:
+            for pieces in runner.run(result.steps, tick):
+                for window, logits in pieces:
+                    inside = tuple(slice(p.start, min(p.stop, n)) for p, n in zip(window, picture.shape, strict=True))
+                    if all(part.start < part.stop for part in inside):
+                        cut = tuple(slice(0, part.stop - part.start) for part in inside)
+                        result.write(inside, finish(logits[index(cut)]).cpu().numpy().astype(dtype, copy=False))
+                result.finish_step()
+    return result.finish()
+
+
+class _Reader:
+    """Reads tiles of an image as the batch that the network gets; beyond the image's border as its mirror image."""
+
+    def __init__(self, image: Image, like: Tensor, prepare: Callable[[Tensor], Tensor] | None) -> None:
+        self.image = image
+        self.like = like
+        self.prepare = prepare
+
+    def __call__(self, tiles: Sequence[Tile]) -> Tensor:
+        pixels = np.stack([self.image.read_mirrored(tile.seen) for tile in tiles])
+        batch = torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32)).to(self.like.device)
+        return (batch if self.prepare is None else self.prepare(batch)).to(self.like.dtype)
+
+
+def _exact(
+    model: nn.Module, network: nn.Module, read: _Reader, tile: Sequence[int], split: int | None, batch_size: int
+) -> tuple[Runner, int]:
+    in_channels = _in_channels(read)
+    plan = plan_exact(model, in_channels, tile, like=read.like, split=split)
+    if plan.stages and network is not model:
+        raise ConfigError("test-time augmentation is not exact in stages, which this model needs; use mode='blend'")
+    align = plan.recording.align
+    shape = read.image.shape
+    surplus = [length % a for length, a in zip(shape, align, strict=True)]
+    if any(surplus) and (plan.stages or not is_exact_at(model, plan, in_channels, surplus, read.like)):
+        shape = tuple(round_up(length, a) for length, a in zip(shape, align, strict=True))
+    num_classes = plan.recording.operations[plan.recording.output].shapes[0][1]
+    return ExactRunner(network, plan, read, shape, tile, batch_size), num_classes
+
+
+def _mirror(
+    network: nn.Module, read: _Reader, tile: Sequence[int], halo: int | Sequence[int] | None, batch_size: int
+) -> tuple[Runner, int]:
+    logits = _probe(network, read, tile)
+    lost = [seen - got for seen, got in zip(tile, logits.shape[2:], strict=True)]
+    if any(pixels < 0 or pixels % 2 for pixels in lost):
+        raise ConfigError(f"the network makes {tuple(logits.shape[2:])} of {tuple(tile)} pixels; use another tile")
+    default = [pixels // 2 if pixels else edge // 4 for pixels, edge in zip(lost, tile, strict=True)]
+    margins = default if halo is None else _per_axis(halo, len(tile), "halo")
+    if any(2 * margin < pixels for margin, pixels in zip(margins, lost, strict=True)):
+        raise ConfigError(
+            f"halo is {tuple(margins)}; the network's unpadded convolutions need {tuple(default)} or more"
+        )
+    return MirrorRunner(network, read, read.image.shape, tile, margins, COMMON_STRIDE // 2, batch_size), logits.shape[1]
+
+
+def _probe(network: nn.Module, read: _Reader, tile: Sequence[int]) -> Tensor:
+    """The network's output for one empty tile."""
+    with torch.inference_mode():
+        logits = network(read.like.new_zeros(1, _in_channels(read), *tile))
+    if not isinstance(logits, Tensor) or logits.ndim != len(tile) + 2:
+        raise ConfigError("the network returned no tensor of logits (N, C, *spatial)")
+    return logits
+
+
+def _in_channels(read: _Reader) -> int:
+    pixel = tuple(slice(0, 1) for _ in read.image.shape)
+    return read([Tile(pixel, pixel)]).shape[1]
+
+
+def _like(model: nn.Module) -> Tensor:
+    for parameter in model.parameters():
+        return parameter.new_empty(0)
+    return torch.empty(0)
+
+
+def _ndim(model: nn.Module) -> int:
+    declared = getattr(model, "ndim", None)
+    if isinstance(declared, int):
+        return declared
+    return 3 if any(isinstance(module, nn.Conv3d) for module in model.modules()) else 2
+
+
+def _per_axis(value: int | Sequence[int], ndim: int, name: str) -> tuple[int, ...]:
+    values = (value,) * ndim if isinstance(value, int) else tuple(value)
+    if len(values) != ndim or min(values) < 0 or (name == "tile" and min(values) == 0):
+        raise ConfigError(f"{name} is {value}; expected one number of pixels, or {ndim} of them")
+    return values
+
+
+def _finisher(kind: Kind, num_classes: int) -> tuple[Callable[[Tensor], Tensor], np.dtype]:
+    """What turns logits `(C, *spatial)` into the output, and the type of its values."""
+    if kind == "logits":
+        return (lambda logits: logits.float()), np.dtype(np.float32)
+    if kind == "probabilities":
+        return (lambda x: x.float().sigmoid() if num_classes == 1 else x.float().softmax(0)), np.dtype(np.float32)
+    if kind == "labels":
+        return (lambda x: x[0] > 0 if num_classes == 1 else x.argmax(0)), np.dtype(np.min_scalar_type(num_classes))
+    raise ConfigError(f"output is {kind!r}; expected 'logits', 'probabilities' or 'labels'")
+
+
+def _identity(model: nn.Module, image: Image, settings: list[object]) -> str:
+    """A digest of the weights, the image's form and the settings."""
+    if not settings.pop():
+        return ""
+    digest = hashlib.sha256(json.dumps([image.shape, image.channels, settings]).encode())
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """The network in evaluation mode; afterwards every module is in the mode it was in."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+@contextmanager
+def _reporting(progress: bool | Progress, total: int) -> Iterator[Callable[[], None]]:
+    """What the runner calls after every batch."""
+    if progress is True:
+        from rich.progress import Progress as Bar
+
+        with Bar() as bar:
+            task = bar.add_task("Predicting", total=total)
+            yield lambda: bar.advance(task)
+    elif callable(progress):
+        numbers = itertools.count(1)
+        yield lambda: progress(next(numbers), total)
+    else:
+        yield lambda: None
