@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import nn
@@ -10,7 +11,7 @@ from torch import nn
 from ..nn import dims
 from ..nn.convolution import make_conv
 from ..nn.resampling import fit, interpolate
-from ..nn.typing import Size
+from ..nn.typing import BlockFactory, Size
 
 
 class ConvHead(nn.Module):
@@ -20,6 +21,9 @@ class ConvHead(nn.Module):
     `deep_supervision` every decoded level has a convolution of its own, and training mode returns the list of
     logits, finest first, all at the image's size (`native_levels`: the finest at the image's size, the others at their
     levels' own); evaluation returns the first alone.
+
+    `unpadded` leaves the finest logits at the size of the decoded features, for networks of unpadded convolutions.
+    `logits_block`, a block, takes the place of the convolution.
     """
 
     def __init__(
@@ -32,15 +36,17 @@ class ConvHead(nn.Module):
         kernel_size: Size = 1,
         deep_supervision: bool = False,
         native_levels: bool = False,
+        unpadded: bool = False,
+        logits_block: BlockFactory | None = None,
     ) -> None:
         super().__init__()
         self.deep_supervision = deep_supervision
         self.native_levels = native_levels
+        self.unpadded = unpadded
         levels = len(channels) if deep_supervision else 1
         self.full_resolution = [dims.max_stride(stride) == 1 for stride in strides[:levels]]
-        self.convs = nn.ModuleList(
-            make_conv(width, num_classes, ndim=ndim, kernel_size=kernel_size) for width in channels[:levels]
-        )
+        make_logits = logits_block or partial(make_conv, kernel_size=kernel_size)
+        self.convs = nn.ModuleList(make_logits(width, num_classes, ndim=ndim) for width in channels[:levels])
 
     def forward(self, features: list[torch.Tensor], size: Sequence[int]) -> torch.Tensor | list[torch.Tensor]:
         """Return logits at `size`; the list of all levels' logits in training mode with deep supervision."""
@@ -50,6 +56,6 @@ class ConvHead(nn.Module):
 
     def _level(self, index: int, x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
         logits = self.convs[index](x)
-        if index > 0 and self.native_levels:
+        if self.native_levels if index else self.unpadded:
             return logits
         return fit(logits, size) if self.full_resolution[index] else interpolate(logits, size)

@@ -85,9 +85,9 @@ class Interpolate(nn.Module):
         self.mode = mode
         self.align_corners = align_corners
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Resize."""
-        size = [n * f for n, f in zip(x.shape[2:], self.factor, strict=True)]
+    def forward(self, x: torch.Tensor, size: Sequence[int] | None = None) -> torch.Tensor:
+        """Resize; to `size` where it is told."""
+        size = size or [n * f for n, f in zip(x.shape[2:], self.factor, strict=True)]
         return interpolate(x, size, mode=self.mode, align_corners=self.align_corners)
 
     def extra_repr(self) -> str:
@@ -127,3 +127,9 @@ class Upsample(nn.Sequential):
             raise ConfigError(f"upsampling {name!r} does not take the options {options}: {error}") from error
         super().__init__(*layers)
         self.out_channels = out_channels
+
+    def forward(self, x: torch.Tensor, size: Sequence[int] | None = None) -> torch.Tensor:
+        """Raise the size by the factor; where `size` is told, interpolation goes straight to it."""
+        for layer in self:
+            x = layer(x, size) if isinstance(layer, Interpolate) else layer(x)
+        return x
