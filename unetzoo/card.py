@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 
 class _Record(BaseModel):
@@ -32,6 +32,17 @@ class Sizes(_Record):
     flops: int | None = Field(None, ge=1, description="floating-point operations, two for a multiply and add")
 
 
+class Unpadded(_Record):
+    """What unpadded convolutions take off: a size of `offset + k * divisor` along an axis comes out `margin` smaller.
+
+    Other sizes come out as the next smaller one of that form does.
+    """
+
+    margin: int = Field(ge=1)
+    divisor: int = Field(1, ge=1)
+    offset: int = Field(0, ge=0)
+
+
 class ModelCard(_Record):
     """What a model is, who published it, under which terms, and how large it is."""
 
@@ -47,7 +58,10 @@ class ModelCard(_Record):
     follows: str = Field("", description="where paper and code differ: which one our network follows, and why")
     tags: tuple[str, ...] = ()
     ndim: tuple[int, ...] = Field((2, 3), description="spatial dimensions that the model can be created with")
-    min_size: int | None = Field(None, ge=1, description="smallest size along every axis")
+    min_size: PositiveInt | tuple[PositiveInt, ...] | None = Field(
+        None, description="smallest size along every axis, or along each"
+    )
+    unpadded: Unpadded | None = Field(None, description="how the output is smaller than the input, if it is")
     deep_supervision: bool = Field(False, description="whether training mode can return several levels' logits")
     parts: dict[str, str] = Field({}, description="the part of each kind")
     sizes: Sizes | None = None

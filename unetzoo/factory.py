@@ -13,7 +13,8 @@ from .card import ModelCard
 from .config import Draft, Mistake, ModelConfig, Reference, merge_options, named, parts_of, resolve, validate
 from .errors import ConfigError, PluginError, UnknownNameError
 from .network import DenseModel, Network
-from .nn.dims import max_stride
+from .nn.dims import coarsest
+from .nn.typing import Size
 from .options import accepts, check_options, is_block_option
 
 Part = str | Mapping[str, object] | None
@@ -117,8 +118,8 @@ def _assemble(draft: Draft, *, pretrained: bool, changed: set[str]) -> DenseMode
     else:
         own_min_size = None if changed & {"encoder", "center", "decoder"} else config.card.min_size
         model = _build_network(plans, given, min_size=own_min_size, pretrained=pretrained)
-    model.config = config
     model.card = _card(config, changed, model.min_size)
+    model.config = config.model_copy(update={"card": model.card})
     return model
 
 
@@ -140,7 +141,7 @@ def _build_model(plan: _Plan, given: dict[str, int], *, pretrained: bool) -> Den
 
 
 def _build_network(
-    plans: dict[str, _Plan], given: dict[str, int], *, min_size: int | None, pretrained: bool
+    plans: dict[str, _Plan], given: dict[str, int], *, min_size: Size | None, pretrained: bool
 ) -> Network:
     ndim = given["ndim"]
     weights = {}
@@ -160,12 +161,12 @@ def _build_network(
         center,
         decoder,
         partial(head.component, decoder.channels, decoder.strides, ndim=ndim, **head.options),
-        min_size=min_size or max(max_stride(stride) for stride in encoder.strides),
+        min_size=min_size or coarsest(encoder.strides, ndim),
         **given,
     )
 
 
-def _card(config: ModelConfig, changed: set[str], min_size: int) -> ModelCard:
+def _card(config: ModelConfig, changed: set[str], min_size: Size) -> ModelCard:
     """Return the card of what was built: a changed network is no longer the published one."""
     updates: dict[str, object] = {"parts": parts_of(config), "min_size": min_size}
     if changed & {*ModelConfig.PARTS, "block"}:

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from .errors import ConfigError, InputError
+from .nn import dims
+from .nn.typing import Size
 from .parts import Checkpointable
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ class DenseModel(nn.Module):
         in_channels: int,
         num_classes: int,
         ndim: int,
-        min_size: int = 1,
+        min_size: Size = 1,
         make_head: Callable[[int], nn.Module] | None = None,
     ) -> None:
         super().__init__()
@@ -46,6 +48,7 @@ class DenseModel(nn.Module):
         self.num_classes = num_classes
         self.ndim = ndim
         self.min_size = min_size
+        self._least = dims.per_axis(min_size, ndim)
         self.make_head = make_head
         self.encoder = self.center = self.decoder = self.head = None
         self._encoder_frozen = False
@@ -65,9 +68,9 @@ class DenseModel(nn.Module):
             raise InputError(f"the input has {x.shape[1]} channels, shape {tuple(x.shape)}; {expected}{hint}")
         if not x.is_floating_point():
             raise InputError(f"the input is of dtype {x.dtype}; {expected}; convert it with x.float() and normalise it")
-        if min(x.shape[2:]) < self.min_size:
+        if any(have < least for have, least in zip(x.shape[2:], self._least, strict=True)):
             raise InputError(
-                f"the input is {'x'.join(map(str, x.shape[2:]))}; expected at least {self.min_size} along every axis"
+                f"the input is {'x'.join(map(str, x.shape[2:]))}; expected at least {'x'.join(map(str, self._least))}"
             )
 
     def train(self, mode: bool = True) -> DenseModel:
@@ -162,7 +165,7 @@ class Network(DenseModel):
         in_channels: int,
         num_classes: int,
         ndim: int,
-        min_size: int,
+        min_size: Size,
     ) -> None:
         super().__init__(
             in_channels=in_channels, num_classes=num_classes, ndim=ndim, min_size=min_size, make_head=make_head

@@ -85,11 +85,23 @@ def max_stride(stride: Size) -> int:
     return stride if isinstance(stride, int) else max(stride)
 
 
+def coarsest(strides: Sequence[Size], ndim: int) -> Size:
+    """Return the largest stride along each axis, one number if the axes agree.
+
+    >>> coarsest([1, (1, 2, 2), (2, 4, 4)], 3)
+    (2, 4, 4)
+    """
+    return _collapse([max(axis) for axis in zip(*(per_axis(stride, ndim) for stride in strides), strict=True)])
+
+
 def multiply(stride: Size, factor: Size, ndim: int) -> Size:
     """Return the stride of a level `factor` coarser than `stride`, one number if the axes agree.
 
     >>> multiply(2, (1, 2, 2), 3), multiply(2, 2, 3)
     ((2, 4, 4), 4)
     """
-    product = [math.prod(pair) for pair in zip(per_axis(stride, ndim), per_axis(factor, ndim), strict=True)]
-    return product[0] if len(set(product)) == 1 else tuple(product)
+    return _collapse([math.prod(pair) for pair in zip(per_axis(stride, ndim), per_axis(factor, ndim), strict=True)])
+
+
+def _collapse(axes: Sequence[int]) -> Size:
+    return axes[0] if len(set(axes)) == 1 else tuple(axes)
