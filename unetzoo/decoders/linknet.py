@@ -38,7 +38,9 @@ class LinkNetStage(Stage):
 class LinkNetDecoder(nn.Module):
     """One stage a level, each added to the encoder's features of its resolution; the last one only upsamples.
 
-    `bias` gives the convolutions a bias before their normalisation, as the authors of D-LinkNet have it.
+    With `pool_stem` the finest features are those of a residual network's stem, before its max pooling: they are
+    pooled first, so that every stage is added to the *input* of its encoder block (Chaurasia and Culurciello, figure
+    1), and no stage follows. `bias` gives the convolutions a bias before their normalisation, as D-LinkNet has it.
     """
 
     def __init__(
@@ -50,27 +52,35 @@ class LinkNetDecoder(nn.Module):
         norm: Spec = "batch",
         activation: Spec = "relu",
         bias: bool = True,
+        pool_stem: bool = False,
     ) -> None:
         super().__init__()
         if min(channels) < 4:
             raise ConfigError(f"channels {list(channels)}: a LinkNet stage needs at least 4")
+        self.pool = dims.max_pool(ndim)(3, 2, padding=1) if pool_stem else nn.Identity()
+        if pool_stem:
+            strides = [dims.multiply(strides[0], 2, ndim), *strides[1:]]
         finest = dims.per_axis(strides[0], ndim)
         last = tuple(2 if stride % 2 == 0 else 1 for stride in finest)
         output_stride = tuple(stride // step for stride, step in zip(finest, last, strict=True))
         levels = [
             dims.scale_between(coarse, fine, ndim) for coarse, fine in zip(strides[:0:-1], strides[-2::-1], strict=True)
         ]
-        targets = [*channels[-2::-1], channels[0]]
+        targets = list(channels[-2::-1])
+        self.strides: list[Size] = list(strides[:-1])
+        if not pool_stem:
+            targets.append(channels[0])
+            levels.append(last)
+            self.strides.insert(0, dims.multiply(output_stride, 1, ndim))
         self.channels = targets[::-1]
-        self.strides: list[Size] = [dims.multiply(output_stride, 1, ndim), *strides[:-1]]
         self.stages = nn.ModuleList(
             LinkNetStage(wide_in, wide_out, factor, ndim=ndim, norm=norm, activation=activation, bias=bias)
-            for wide_in, wide_out, factor in zip([channels[-1], *targets[:-1]], targets, [*levels, last], strict=True)
+            for wide_in, wide_out, factor in zip([channels[-1], *targets[:-1]], targets, levels, strict=True)
         )
 
     def forward(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
         """Return one tensor a stage, finest first."""
-        x, *skips = reversed(features)
+        x, *skips = reversed([self.pool(features[0]), *features[1:]])
         decoded: list[torch.Tensor] = []
         for index, stage in enumerate(self.stages):
             x = stage(x, skips[index]) if index < len(skips) else stage(x)

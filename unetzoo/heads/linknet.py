@@ -1,4 +1,4 @@
-"""The heads of LinkNet and D-LinkNet: a transposed convolution to full resolution and two convolutions."""
+"""The heads of LinkNet and D-LinkNet: a transposed convolution to finer resolution and two convolutions."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from ..nn.typing import Size
 
 
 class LinkNetHead(nn.Module):
-    """Transposed convolution by two, convolution, convolution to the classes: to (N, num_classes, *size).
+    """Transposed convolution by two, convolution, and a last layer to the classes: to (N, num_classes, *size).
 
-    `variant="linknet"` follows Chaurasia and Culurciello (2017) as the road-extraction codes have it: kernels 3, 3
-    and 2, the first two unpadded. `variant="dlinknet"` follows Zhou et al. (2018): kernels 4, 3 and 3, all padded.
-    Features that are not at half resolution are interpolated for the rest.
+    `variant="paper"` follows Chaurasia and Culurciello (VCIP 2017, figure 1): both are normalised, and the last layer
+    is a transposed 2x2 convolution that doubles the resolution once more. `variant="unpadded"` is the head of the
+    road-extraction LinkNets: kernels 3, 3 and 2, the first two unpadded. `variant="dlinknet"` follows Zhou et al.
+    (CVPR Workshops 2018): kernels 4, 3 and 3, all padded. What is then missing to the image's size is interpolated.
     """
 
     def __init__(
@@ -30,31 +31,39 @@ class LinkNetHead(nn.Module):
         *,
         ndim: int,
         hidden: int = 32,
-        variant: Literal["linknet", "dlinknet"] = "dlinknet",
+        variant: Literal["paper", "unpadded", "dlinknet"] = "dlinknet",
     ) -> None:
         super().__init__()
-        padding: Literal["same", "valid"] = "valid" if variant == "linknet" else "same"
-        step = tuple(min(stride, 2) for stride in dims.per_axis(strides[0], ndim))
-        self.half_resolution = dims.per_axis(strides[0], ndim) == step
-        first = tuple(4 if variant == "dlinknet" and factor == 2 else 3 for factor in step)
+        padding: Literal["same", "valid"] = "valid" if variant == "unpadded" else "same"
+        norm = "batch" if variant == "paper" else "none"
+        stride = dims.per_axis(strides[0], ndim)
+        first = tuple(min(axis, 2) for axis in stride)
+        last = tuple(min(axis // step, 2) for axis, step in zip(stride, first, strict=True))
+        kernel = tuple(4 if variant == "dlinknet" and step == 2 else 3 for step in first)
         self.up = ConvNormAct(
             channels[0],
             hidden,
             ndim=ndim,
-            kernel_size=first,
-            stride=step,
+            kernel_size=kernel,
+            stride=first,
             padding=padding,
-            norm="none",
+            bias=True,
+            norm=norm,
             transposed=True,
         )
-        self.conv = ConvNormAct(hidden, hidden, ndim=ndim, padding=padding, norm="none")
-        self.logits: nn.Module = (
-            dims.conv(ndim)(hidden, num_classes, 2, padding=1)
-            if variant == "linknet"
-            else make_conv(hidden, num_classes, ndim=ndim)
-        )
+        self.conv = ConvNormAct(hidden, hidden, ndim=ndim, padding=padding, bias=True, norm=norm)
+        reached = first
+        match variant:
+            case "paper":
+                reached = tuple(a * b for a, b in zip(first, last, strict=True))
+                self.logits = make_conv(hidden, num_classes, ndim=ndim, kernel_size=last, stride=last, transposed=True)
+            case "unpadded":
+                self.logits = dims.conv(ndim)(hidden, num_classes, 2, padding=1)
+            case "dlinknet":
+                self.logits = make_conv(hidden, num_classes, ndim=ndim)
+        self.full_resolution = reached == stride
 
     def forward(self, features: list[torch.Tensor], size: Sequence[int]) -> torch.Tensor:
         """Return logits at `size`."""
         logits = self.logits(self.conv(self.up(features[0])))
-        return fit(logits, size) if self.half_resolution else interpolate(logits, size)
+        return fit(logits, size) if self.full_resolution else interpolate(logits, size)
