@@ -27,7 +27,7 @@ _Rank = Callable[[Context, int, int], _Report]
 
 @check(requires=BACKWARD, cost="slow")
 def check_ddp(ctx: Context) -> Measurement:
-    """Two DistributedDataParallel processes train without ``find_unused_parameters``, and stay equal.
+    """Two DistributedDataParallel processes train without ``find_unused_parameters`` and stay equal.
 
     A parameter that one step leaves unused, for good or by chance, stops the reducer; one that forward changes itself
     drifts apart between the replicas.
@@ -39,16 +39,16 @@ def check_ddp(ctx: Context) -> Measurement:
     told = [e for e in errors if not any(word in e.lower() for word in ("connection", "timed out", "peer"))]
     expect(
         not told,
-        f"DistributedDataParallel failed: {brief(told[0], 250) if told else ''}. Forward must use every parameter in every step, "
-        "once: check_param_grads names those it does not",
+        f"DistributedDataParallel failed: {brief(told[0], 250) if told else ''}. Forward must use every parameter in "
+        "every step, once: check_param_grads names those it does not",
     )
     if errors or len(reports) < 2:
         raise Unavailable(f"the processes gave no result: {'; '.join(errors) or 'timed out'}")
     differing = [n for n, t in reports[0].items() if not torch.equal(t, reports[1][n])]
     expect(
         not differing,
-        f"after 8 steps the replicas differ in {listing(differing)}. Forward or a hook changes these, or the reducer was "
-        "not told of them when the network was wrapped",
+        f"after 8 steps the replicas differ in {listing(differing)}. Forward or a hook changes these, or the reducer "
+        "was not told of them when the network was wrapped",
         len(differing),
         0,
     )

@@ -1,0 +1,135 @@
+"""Initial weights: logits and gradients of a fresh network are of a size from which training starts."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from unetzoo.conformance.check import BACKWARD, CREATE, Measurement, check, expect
+from unetzoo.conformance.context import Context
+from unetzoo.conformance.tracing import listing
+
+
+@check(devices="both")
+@torch.no_grad()
+def check_init_statistics(ctx: Context) -> Measurement:
+    """Fresh logits vary by 0.01 to 20 within a channel and stay below 100.
+
+    Logits that explode start with a loss of hundreds, logits that vanish with gradients of nothing.
+    """
+    ctx.require(not ctx.claims.zero_init_output, "claims zero_init_output")
+    model = ctx.train_model(dtype=torch.float32)
+    spreads: dict[str, float] = {}
+
+    def note(name: str, result: object) -> None:
+        tensors = [t for t in tree_leaves(result) if isinstance(t, Tensor) and t.is_floating_point()]
+        if tensors and name not in spreads:
+            spreads[name] = _spread(tensors[0])
+
+    handles = [
+        module.register_forward_hook(lambda _, __, result, name=name: note(name, result))
+        for name, module in model.named_modules()
+        if name and not any(True for _ in module.children())
+    ]
+    outputs = ctx.outputs(model, ctx.input(dtype=torch.float32))
+    for handle in handles:
+        handle.remove()
+    for index, out in enumerate(outputs):
+        spread, largest = _spread(out), float(out.abs().max())
+        name = f"output {index}" if len(outputs) > 1 else "the output"
+        along = f"Spread along the layers: {_profile(spreads)}"
+        hint = "Initialise by the fan-in (He et al. 2015) or normalise"
+        expect(
+            1e-2 <= spread <= 20,
+            f"fresh logits of {name} have a standard deviation of {spread:.3g} within a channel, expected 0.01 to 20. "
+            f"{along}. {hint}, or declare zero_init_output",
+            spread,
+            20 if spread > 1 else 1e-2,
+        )
+        expect(
+            largest < 100, f"fresh logits of {name} reach {largest:.3g}, expected < 100. {along}. {hint}", largest, 100
+        )
+    return Measurement(_spread(outputs[0]), 20)
+
+
+def _spread(t: Tensor) -> float:
+    """Standard deviation about each channel's mean; NaN for what is not finite."""
+    if t.dim() < 3:
+        return float(t.float().std(correction=0))
+    axes = [0, *range(2, t.dim())]
+    return float((t.float() - t.float().mean(dim=axes, keepdim=True)).square().mean().sqrt())
+
+
+def _profile(spreads: dict[str, float]) -> str:
+    """The layers at which the spread changes most, in order."""
+    names = list(spreads)
+    ratio = {}
+    for before, after in pairwise(names):
+        low, high = sorted((spreads[before], spreads[after]))
+        ratio[after] = high / low if low > 0 else float("inf")
+    top = sorted(ratio, key=lambda n: -ratio[n])[:3]
+    changes = [f"{spreads[names[names.index(n) - 1]]:.3g} -> {spreads[n]:.3g} at {n}" for n in names if n in top]
+    return ", ".join(changes) or "one layer only"
+
+
+@check(requires=CREATE)
+def check_init_symmetry(ctx: Context) -> None:
+    """No weight begins with all its filters equal; all zero is allowed.
+
+    Equal filters get equal gradients and stay equal: a layer of constants is one channel wide for ever.
+    """
+    model = ctx.build()
+    equal = [
+        f"{name}.{key} {list(p.shape)}".lstrip(".")
+        for name, module in model.named_modules()
+        for key, p in module.named_parameters(recurse=False)
+        if _filters_equal(module, p.detach())
+    ]
+    expect(
+        not equal,
+        f"all filters are equal in {listing(equal)}: they will stay so. Draw them at random",
+        len(equal),
+        0,
+    )
+
+
+def _filters_equal(module: nn.Module, weight: Tensor) -> bool:
+    if weight.dim() < 2 or not bool(weight.any()):
+        return False
+    layer = isinstance(module, (nn.modules.conv._ConvNd, nn.Linear))
+    if isinstance(module, nn.modules.conv._ConvNd) and module.groups == module.out_channels:
+        return False  # depthwise filters see a channel each: equal ones do not stay equal
+    if not layer and (bool((weight == 1).all()) or "norm" in type(module).__name__.lower()):
+        return False  # a scale
+    filters = weight.transpose(0, 1) if isinstance(module, nn.modules.conv._ConvTransposeNd) else weight
+    filters = filters.flatten(1)
+    return len(filters) > 1 and filters.shape[1] > 1 and bool((filters == filters[0]).all())
+
+
+@check(requires=BACKWARD, level="advice")
+def check_init_grad_scale(ctx: Context) -> Measurement:
+    """At initialisation no layer's gradient is a million times another's.
+
+    Layers whose gradients vanish do not learn while others do, at any learning rate.
+    """
+    model = ctx.train_model()
+    ctx.loss(ctx.outputs(model, ctx.input())).backward()
+    sizes = {
+        n: float(p.grad.square().mean().sqrt())
+        for n, p in model.named_parameters()
+        if p.dim() >= 2 and p.grad is not None and bool(p.grad.any())
+    }
+    ctx.require(sizes, "no weight has a gradient at initialisation")
+    least, most = min(sizes, key=lambda n: sizes[n]), max(sizes, key=lambda n: sizes[n])
+    ratio = sizes[most] / sizes[least]
+    expect(
+        ratio < 1e6,
+        f"the root mean square gradient of {most!r} is {sizes[most]:.3g}, that of {least!r} {sizes[least]:.3g}: a "
+        f"ratio of {ratio:.3g}, expected < 1e6. Look for saturated activations or missing normalisation between them",
+        ratio,
+        1e6,
+    )
+    return Measurement(ratio, 1e6)

@@ -1,0 +1,188 @@
+"""Optional interfaces: a new head, a frozen encoder and the list of features do what they say, where there are any."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from unetzoo.conformance.check import BACKWARD, FORWARD, check, expect
+from unetzoo.conformance.context import Context
+from unetzoo.conformance.tracing import blame, listing
+
+
+@check(requires=FORWARD, devices="both")
+def check_reset_classifier(ctx: Context) -> None:
+    """A new head has the number of classes, dtype, device and mode that are asked, and leaves the rest alone.
+
+    A head that is made in float32 on the CPU fails in the next forward of a network that is elsewhere; one that is made
+    in a frozen network must learn all the same.
+    """
+    name = _method(ctx, "reset_head", ("reset_head", "reset_classifier"))
+    for classes in (5, 1):
+        model = ctx.eval_model()
+        model.requires_grad_(False)
+        before = {n: (p, p.detach().clone()) for n, p in model.named_parameters()}
+        reset: Callable[[int], object] = getattr(model, name)
+        with blame(f"{name}({classes}) on a frozen float64 network in eval mode"):
+            reset(classes)
+        case = f"after {name}({classes})"
+        tensors = dict(model.named_parameters()) | dict(model.named_buffers())
+        wrong = [n for n, t in tensors.items() if t.is_floating_point() and t.dtype != torch.float64]
+        expect(
+            not wrong, f"{case} of a float64 network {listing(wrong)} are not float64: create them like the old head"
+        )
+        wrong = [n for n, t in tensors.items() if t.device != ctx.device]
+        expect(not wrong, f"{case} on {ctx.device} {listing(wrong)} are elsewhere: create them like the old head")
+        wrong = [n for n, m in model.named_modules() if m.training]
+        expect(not wrong, f"{case} in eval mode {listing(wrong)} are in training mode")
+        _outputs_fit(ctx, model, classes, case)
+        _body_kept(ctx, model, before, classes, case)
+
+
+def _outputs_fit(ctx: Context, model: nn.Module, classes: int, case: str) -> None:
+    declared = getattr(model, "num_classes", classes)
+    expect(declared == classes, f"{case} the attribute num_classes is {declared!r}, expected {classes}")
+    for mode in (True, False):
+        with blame(f"a forward in {'training' if mode else 'eval'} mode {case}"):
+            outputs = ctx.outputs(model.train(mode), ctx.input())
+        for out in outputs:
+            shape, dtype = list(out.shape), out.dtype
+            expect(shape[1] == classes, f"{case} the output has shape {shape}, expected {classes} channels")
+            expect(dtype == torch.float64, f"{case} of a float64 network the output is {dtype}")
+
+
+def _body_kept(
+    ctx: Context, model: nn.Module, before: dict[str, tuple[nn.Parameter, Tensor]], classes: int, case: str
+) -> None:
+    """The head is new and learns; everything else is the same parameters with the same values, still frozen."""
+    other = {n: p.shape for n, p in ctx.build(num_classes=classes + 1).named_parameters()}
+    now = dict(model.named_parameters())
+    head = {n.partition(".")[0] for n, p in now.items() if n in other and other[n] != p.shape}
+    body = {n: p for n, p in now.items() if n.partition(".")[0] not in head}
+    lost = [n for n in before if n.partition(".")[0] not in head and n not in now]
+    expect(not lost, f"{case} parameters outside of the head are gone: {listing(lost)}")
+    kept = {n: p for n, (p, value) in before.items() if torch.equal(p, value)}
+    changed = [n for n, p in body.items() if p is not kept.get(n)]
+    expect(
+        not changed, f"{case} parameters outside of the head ({', '.join(sorted(head))}) changed: {listing(changed)}"
+    )
+    thawed = [n for n, p in body.items() if p.requires_grad]
+    expect(not thawed, f"{case} frozen parameters outside of the head require grad: {listing(thawed)}")
+    new = [n for n, p in now.items() if n not in before or p is not before[n][0]]
+    expect(bool(new), f"{case} no parameter is new: the head was not replaced")
+    still = [n for n in new if not now[n].requires_grad]
+    expect(not still, f"{case} the new parameters {listing(still)} do not require grad")
+
+
+def _method(ctx: Context, claim: str, names: Sequence[str]) -> str:
+    """The name of the first of these methods that the network has. Raises NotApplicable where it has none."""
+    model = ctx.build()
+    found = next((n for n in names if callable(getattr(model, n, None))), None)
+    expect(found is not None or claim not in ctx.claims.supports, f"claims {claim}, but has none of {', '.join(names)}")
+    ctx.require(found, f"the network has no {names[0]}")
+    assert found is not None
+    return found
+
+
+@check(requires=BACKWARD, devices="both")
+def check_freeze_encoder(ctx: Context) -> None:
+    """A frozen encoder gets no gradient and keeps its statistics in training mode, until it is unfrozen.
+
+    Running statistics of a frozen encoder that drift with every batch undo its pre-training, and ``train()`` is what
+    every loop calls after the freeze.
+    """
+    name = _method(ctx, "freeze_encoder", ("freeze_encoder",))
+    model = ctx.train_model(dtype=torch.float32)
+    learned = {n for n, p in model.named_parameters() if p.requires_grad}
+    with blame("freeze_encoder()"):
+        getattr(model, name)()
+    model.train()
+    frozen = {n for n, p in model.named_parameters() if n in learned and not p.requires_grad}
+    expect(bool(frozen), "freeze_encoder() froze no parameter")
+    expect(frozen != learned, "freeze_encoder() froze every parameter: nothing is left to train")
+    inside = _inside(model, frozen)
+    still = _moving_buffers(ctx, model)
+    drifted = [n for n in still if n.rpartition(".")[0] in inside]
+    expect(
+        not drifted,
+        f"after freeze_encoder() and train() a training forward changes {listing(drifted)}: keep the encoder in eval "
+        "mode by overriding train()",
+        len(drifted),
+        0,
+    )
+    got = [n for n, p in model.named_parameters() if n in frozen and p.grad is not None]
+    expect(not got, f"after freeze_encoder() {listing(got)} get a gradient")
+    starved = [n for n, p in model.named_parameters() if n in learned - frozen and p.grad is None]
+    expect(not starved, f"after freeze_encoder() {listing(starved)} get no gradient, though they are not frozen")
+    if callable(getattr(model, "unfreeze_encoder", None)):
+        model.unfreeze_encoder()  # type: ignore[operator]
+        model.train()
+        left = [n for n, p in model.named_parameters() if n in learned and not p.requires_grad]
+        expect(not left, f"after unfreeze_encoder() {listing(left)} are still frozen")
+        fixed = [n for n, m in model.named_modules() if not m.training]
+        expect(not fixed, f"after unfreeze_encoder() and train() {listing(fixed)} are still in eval mode")
+
+
+def _inside(model: nn.Module, frozen: set[str]) -> set[str]:
+    """Names of the modules under which every parameter is frozen, and of the encoder and all within it."""
+    inside = set()
+    for name, module in model.named_modules():
+        own = [f"{name}.{n}" if name else n for n, _ in module.named_parameters()]
+        if own and all(n in frozen for n in own):
+            inside |= {f"{name}.{n}" if n else name for n, _ in module.named_modules()}
+    return inside
+
+
+def _moving_buffers(ctx: Context, model: nn.Module) -> list[str]:
+    """Buffers that a training step changes; the gradients of the step are left in place."""
+    before = {n: b.clone() for n, b in model.named_buffers()}
+    ctx.loss(ctx.outputs(model, ctx.input(dtype=torch.float32))).backward()
+    return [n for n, b in model.named_buffers() if not torch.equal(b, before[n])]
+
+
+@check(requires=FORWARD)
+@torch.no_grad()
+def check_features(ctx: Context) -> None:
+    """The channels and strides that the encoder declares for its features are those that it gives.
+
+    Decoders, detection heads and feature pyramids are built from this list.
+    """
+    model = ctx.eval_model(dtype=torch.float32)
+    encoder = getattr(model, "encoder", None)
+    declared = list(ctx.claims.features or _declared(encoder))
+    ctx.require(declared, "declares no features: neither the claim nor the encoder's channels and strides")
+    expect(isinstance(encoder, nn.Module), "declares features, but has no module called encoder")
+    assert isinstance(encoder, nn.Module)
+    results: list[object] = []
+    handle = encoder.register_forward_hook(lambda _, __, result: results.append(result))
+    ctx.outputs(model, ctx.input(dtype=torch.float32))
+    handle.remove()
+    ctx.require(results, "the encoder is not called as a module, so its features are not seen")
+    features = [t for t in tree_leaves(results[0]) if isinstance(t, Tensor)]
+    measured = [(t.shape[1], _stride(ctx.size, t.shape[2:])) for t in features]
+    expect(
+        len(measured) == len(declared),
+        f"the encoder gives {len(measured)} features, {len(declared)} declared: {measured} against {declared}",
+    )
+    for level, ((channels, stride), (said, declared_stride)) in enumerate(zip(measured, declared, strict=True)):
+        expect(channels == said, f"feature {level} has {channels} channels, {said} declared")
+        expected = (declared_stride,) * len(stride) if isinstance(declared_stride, int) else tuple(declared_stride)
+        expect(stride == expected, f"feature {level} has stride {stride}, {expected} declared (input {ctx.size})")
+
+
+def _stride(size: Sequence[int], feature: Sequence[int]) -> tuple[int, ...]:
+    return tuple(round(s / f) for s, f in zip(size, feature, strict=True))
+
+
+def _declared(encoder: object) -> list[tuple[int, int | Sequence[int]]]:
+    """(channels, stride) of each feature as the encoder lists them, here or in timm's way."""
+    channels, strides = getattr(encoder, "channels", None), getattr(encoder, "strides", None)
+    if isinstance(channels, Sequence) and isinstance(strides, Sequence):
+        return list(zip(channels, strides, strict=True))
+    info = getattr(encoder, "feature_info", None)
+    if callable(getattr(info, "channels", None)) and callable(getattr(info, "reduction", None)):
+        return list(zip(info.channels(), info.reduction(), strict=True))  # type: ignore[union-attr]
+    return []
