@@ -10,6 +10,7 @@ import sys
 import typer
 
 from ..errors import UnetzooError
+from .check import check
 from .info import info
 from .listing import list_names
 from .plugin import new_plugin
@@ -19,6 +20,7 @@ from .summary import summary
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A model zoo for dense prediction.")
 app.command("list")(list_names)
 app.command()(info)
+app.command()(check)
 app.command()(summary)
 app.command()(schema)
 app.command()(new_plugin)

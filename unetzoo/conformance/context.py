@@ -173,12 +173,18 @@ def _walk(value: object) -> list[Tensor]:
 
 @torch.no_grad()
 def perturb_parameters(model: nn.Module, seed: int) -> None:
-    """Add noise to every floating parameter, small against a variance-preserving initialisation."""
+    """Add noise to vectors and to constant tensors: scales, offsets and zero-initialised layers.
+
+    The noise is small against a variance-preserving initialisation. Weights drawn at random stay as they are.
+    """
     generator = torch.Generator().manual_seed(seed + 4242)
     for parameter in model.parameters():
-        if parameter.is_floating_point() and not parameter.is_meta:
+        flat = parameter.detach().flatten()
+        if not parameter.is_floating_point() or parameter.is_meta or parameter.numel() == 0:
+            continue
+        if parameter.dim() < 2 or bool((flat == flat[0]).all()):
             std = 0.1 / math.sqrt(parameter[0].numel()) if parameter.dim() > 1 else 0.02
-            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * std
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float32) * std
             parameter.add_(noise.to(parameter.device, parameter.dtype))
 
 

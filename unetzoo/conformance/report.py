@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
-import tempfile
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -96,6 +95,14 @@ class Report:
         """One line: '87 passed, 12 not applicable, 6 unavailable'."""
         return ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in self.counts.items())
 
+    def claim_values(self) -> dict[str, object]:
+        """The claims that were declared, or that probing found to differ from the defaults."""
+        plain = Claims().of_ndim(self.claims.ndim)
+        names = [f.name for f in fields(Claims) if f.name != "declared"]
+        values = {name: getattr(self.claims, name) for name in names}
+        shown = {n: v for n, v in values.items() if n in self.claims.declared or v != getattr(plain, n)}
+        return {n: sorted(v) if isinstance(v, frozenset) else v for n, v in {"ndim": self.claims.ndim, **shown}.items()}
+
     def __getitem__(self, check_id: str) -> Result:
         """The result of one check. Raises KeyError if it was not run."""
         for result in self.results:
@@ -171,11 +178,9 @@ def _written(text: str, path: str | Path | None) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Write atomically: a reader never sees half a file."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

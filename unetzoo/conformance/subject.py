@@ -12,6 +12,8 @@ from torch import nn
 
 from unetzoo.conformance.context import Builder
 
+UNPADDED = "unpadded"
+"""Tag of models whose output is smaller than their input."""
 ModelLike: TypeAlias = "str | Path | Mapping[str, object] | Builder"
 
 
@@ -20,11 +22,19 @@ class Created:
     """Builder of a registered model or a config, by ``unetzoo.create``."""
 
     source: str | Path | Mapping[str, object]
+    ndim: int | None = None
 
     def __call__(self, *, in_channels: int, num_classes: int, **options: object) -> nn.Module:
+        """The model that ``unetzoo.create`` builds from the source."""
         import unetzoo
 
-        return unetzoo.create(self.source, in_channels=in_channels, num_classes=num_classes, **options)
+        return unetzoo.create(
+            self.source,
+            in_channels=in_channels,
+            num_classes=num_classes,
+            ndim=self.ndim,
+            **options,  # type: ignore[arg-type]
+        )
 
 
 @dataclass(frozen=True)
@@ -49,11 +59,32 @@ def resolve(model: ModelLike, capabilities: Mapping[str, object]) -> Subject:
         return Subject(model, getattr(importlib.import_module(module), attribute), capabilities)
     if isinstance(model, (str, Path, Mapping)):
         name = str(model.get("name", "config")) if isinstance(model, Mapping) else str(model)
-        return Subject(name, Created(model), {**_of_card(model), **capabilities})
+        ndim = capabilities.get("ndim")
+        builder = Created(model, ndim if isinstance(ndim, int) else None)
+        return Subject(name, builder, {**_of_card(builder), **capabilities})
     if callable(model):
-        return Subject(getattr(model, "__name__", type(model).__name__), model, capabilities)
+        name = getattr(model, "__name__", type(model).__name__)
+        return Subject(name, model, capabilities)
     raise TypeError(f"expected a name, a config or a builder, got {type(model).__name__}")
 
 
-def _of_card(model: str | Path | Mapping[str, object]) -> dict[str, object]:
-    return {}
+def _of_card(builder: Created) -> dict[str, object]:
+    """What the card of a registered model claims: dimensions, sizes, counts, deep supervision."""
+    import unetzoo
+
+    if not isinstance(builder.source, str) or builder.source not in unetzoo.list_models():
+        return {}
+    card = unetzoo.info(builder.source)
+    ndim = builder.ndim or min(card.ndim)
+    claims: dict[str, object] = {"ndim": ndim}
+    if card.min_size is not None:
+        claims["min_size"] = card.min_size
+    if UNPADDED not in card.tags:
+        claims |= {"divisor": 1, "size_offset": 0, "margin": 0}
+    sizes = card.sizes
+    if sizes is not None and sizes.ndim == ndim:
+        claims |= {"default_in_channels": sizes.in_channels, "default_num_classes": sizes.num_classes}
+        claims["num_params"] = sizes.params
+        if sizes.flops is not None and sizes.input is not None:
+            claims |= {"macs": sizes.flops / 2, "macs_size": sizes.input}
+    return claims

@@ -175,8 +175,8 @@ def check_invalid_input(ctx: Context) -> None:
     good = ctx.input(dtype=torch.float32)
     named = _is_ours(model)
     expected = ctx.in_channels
-    _expect_refused(model, good.unsqueeze(-1), f"an input of {good.dim() + 1} axes", (good.dim(),) if named else ())
-    _expect_refused(model, good.flatten(2)[..., 0], "an input of 2 axes", (good.dim(),) if named else ())
+    _expect_refused(model, good.unsqueeze(-1), f"an input of {good.dim() + 1} axes")
+    _expect_refused(model, good.flatten(2)[..., 0], "an input of 2 axes")
     for channels in {1, expected + 1} - {expected}:
         x = ctx.input(channels=channels, dtype=torch.float32)
         what = f"{channels} channels on a network built with in_channels={expected}"

@@ -1,0 +1,132 @@
+"""`unetzoo check`: hold networks to the contract, each in processes of its own, with a live table of progress."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from ..conformance.report import Report, Result
+
+Target = tuple[str, int | None]
+
+
+def check(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Registered names, config files, or package.module:builder.")
+    ] = None,
+    all_models: Annotated[bool, typer.Option("--all", help="Every registered model, in 2-D and 3-D.")] = False,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")] = "cpu",
+    ndim: Annotated[int | None, typer.Option(help="Spatial axes, where a model offers both.")] = None,
+    fast: Annotated[bool, typer.Option("--fast", help="Leave out the slow checks.")] = False,
+    only: Annotated[
+        list[str] | None, typer.Option("--check", help="Id or pattern of checks to run; repeatable.")
+    ] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Id or pattern of checks to leave out; repeatable.")] = None,
+    expected_failures: Annotated[
+        Path | None, typer.Option(help='JSON file {"NAME": {"check_id": "reason"}}; one that passes fails.')
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Networks checked at a time.")] = 1,
+    memory_limit: Annotated[float, typer.Option(help="GiB that one network's process may take.")] = 16.0,
+    html: Annotated[Path | None, typer.Option(help="Write an HTML page.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all results as JSON.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML.")] = None,
+) -> None:
+    """Hold networks to the contract. A check that hangs or crashes is reported, and the others still run."""
+    from ..conformance.rendering import html_page
+    from ..conformance.rendering import junit as junit_xml
+    from ..conformance.report import write_text
+    from ..conformance.suite import check_model
+
+    expected = json.loads(expected_failures.read_text(encoding="utf-8")) if expected_failures else {}
+    targets = _targets(names or [], all_models, ndim)
+    board = Board({_label(target): Progress() for target in targets})
+
+    def examine(target: Target) -> Report:
+        name, dimensions = target
+        return check_model(
+            name,
+            device=device,
+            ndim=dimensions,
+            fast=fast,
+            checks=only,
+            exclude=exclude,
+            expected_failures=expected.get(name),
+            isolate=True,
+            memory_limit=memory_limit,
+            progress=lambda _, result: board.note(_label(target), result),
+        )
+
+    console = Console()
+    with Live(get_renderable=board.table, console=console, refresh_per_second=4), ThreadPoolExecutor(jobs) as pool:
+        reports = list(pool.map(examine, targets))
+    for report in reports:
+        for result in report.failures:
+            console.print(f"[bold]{report.model}[/bold] {result.check}", highlight=False)
+            console.print(f"    {result.note}", markup=False, highlight=False)
+    if html is not None:
+        write_text(html, html_page(reports))
+    if json_file is not None:
+        write_text(json_file, json.dumps([json.loads(report.to_json()) for report in reports], indent=2))
+    if junit is not None:
+        write_text(junit, junit_xml(reports))
+    if not all(report.ok for report in reports):
+        raise typer.Exit(1)
+
+
+def _targets(names: list[str], all_models: bool, ndim: int | None) -> list[Target]:
+    if bool(names) == all_models:
+        raise typer.BadParameter("give names, or --all for every registered model")
+    if names:
+        return [(name, ndim) for name in names]
+    from ..catalog import info, list_models
+
+    return [(n, d) for n in list_models() for d in info(n).ndim if ndim in (None, d)]
+
+
+def _label(target: Target) -> str:
+    name, ndim = target
+    return name if ndim is None else f"{name} ({ndim}-D)"
+
+
+@dataclass
+class Progress:
+    """How far one network has come."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    last: str = "waiting"
+    seconds: float = 0.0
+
+
+@dataclass
+class Board:
+    """The live table: one row a network."""
+
+    rows: Mapping[str, Progress]
+
+    def note(self, label: str, result: Result) -> None:
+        """Count one result."""
+        row = self.rows[label]
+        row.counts[result.status] += 1
+        row.last = result.check
+        row.seconds += result.seconds
+
+    def table(self) -> Table:
+        """The table as it stands."""
+        table = Table("network", "passed", "failed", "expected", "skipped", "seconds", "last check")
+        for label, row in self.rows.items():
+            failed = row.counts["failed"] + row.counts["unexpected_pass"]
+            cells = (row.counts["passed"], failed, row.counts["expected_failure"], row.counts["skipped"])
+            colour = "red" if failed else "green" if row.counts["passed"] else "dim"
+            table.add_row(f"[{colour}]{label}[/{colour}]", *map(str, cells), f"{row.seconds:.1f}", row.last)
+        return table

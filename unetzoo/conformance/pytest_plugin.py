@@ -1,0 +1,130 @@
+"""The pytest plugin: ``pytest --unetzoo=NAME`` makes every check of a network a test item. Inert, and free of torch,
+unless asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from unetzoo.conformance.report import Result
+    from unetzoo.conformance.suite import Session
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of the group 'unetzoo'."""
+    group = parser.getgroup("unetzoo", "conformance of segmentation networks")
+    group.addoption(
+        "--unetzoo",
+        action="append",
+        default=[],
+        metavar="NAME[,NAME...]",
+        help="run the conformance suite on these registered names, config files or module:builder, an item a check",
+    )
+    group.addoption("--unetzoo-device", default="cpu", metavar="DEVICE", help="device of the suite (default: cpu)")
+    group.addoption("--unetzoo-fast", action="store_true", help="leave out the slow checks")
+    group.addoption(
+        "--unetzoo-expected-failures",
+        type=Path,
+        metavar="FILE.json",
+        help='expected failures: {"NAME": {"check_id": "reason"}}; one that passes fails',
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Append the items, before -k and -m choose among them."""
+    names = [name for option in config.getoption("--unetzoo") for name in option.split(",") if name]
+    if names:
+        items.extend(_items(session, config, names))
+
+
+def _items(session: pytest.Session, config: pytest.Config, names: list[str]) -> Iterator[pytest.Item]:
+    from unetzoo.conformance.suite import make_session
+
+    path: Path | None = config.getoption("--unetzoo-expected-failures")
+    expected = json.loads(path.read_text(encoding="utf-8")) if path else {}
+    unknown = sorted(set(expected) - set(names))
+    if unknown:
+        raise pytest.UsageError(f"{path} names {unknown}, which --unetzoo does not run")
+    for name in names:
+        try:
+            suite = make_session(
+                name,
+                device=config.getoption("--unetzoo-device"),
+                expected_failures=expected.get(name),
+                fast=config.getoption("--unetzoo-fast"),
+            )
+        except (ImportError, AttributeError, KeyError, TypeError, ValueError) as error:
+            raise pytest.UsageError(f"--unetzoo={name}: {error}") from error
+        node = Network.from_parent(session, name=name, nodeid=f"unetzoo::{name}", path=session.path)
+        node.run = Run(suite)
+        for check_id in suite.checks:
+            yield Conformance.from_parent(node, name=check_id)
+
+
+class Run:
+    """One network's session: probed once, with the gates that have failed so far."""
+
+    def __init__(self, suite: Session) -> None:
+        self.suite = suite
+        self.failed: set[str] = set()
+
+    def result(self, check_id: str) -> Result:
+        """Run one check."""
+        from unetzoo.conformance.check import BACKWARD, all_checks
+        from unetzoo.conformance.suite import run_check
+
+        self.suite = self.suite.probed()
+        check = next(c for c in all_checks() if c.id == check_id)
+        result = run_check(self.suite, check, self.failed)
+        if check_id in BACKWARD and result.status in ("failed", "expected_failure"):
+            self.failed.add(check_id)
+        return result
+
+
+class Network(pytest.Collector):
+    """The parent of one network's items."""
+
+    run: Run
+
+    def collect(self) -> list[pytest.Item]:
+        """Nothing: the items are made with the network."""
+        return []
+
+
+class Broken(Exception):
+    """A check found a fault; its text is the whole report of the item."""
+
+
+class Conformance(pytest.Item):
+    """One check of one network."""
+
+    def runtest(self) -> None:
+        """Run the check and turn its status into pytest's."""
+        assert isinstance(self.parent, Network)
+        report_outcome(self.parent.run.result(self.name))
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None) -> str:
+        """The message of the check, without a traceback through the suite."""
+        if isinstance(excinfo.value, Broken):
+            return str(excinfo.value)
+        return str(super().repr_failure(excinfo))
+
+    def reportinfo(self) -> tuple[Path, None, str]:
+        """Where pytest says that the item is."""
+        return self.path, None, self.nodeid
+
+
+def report_outcome(result: Result) -> None:
+    """Skip, fail or expect the failure of the running test, as the result says."""
+    if result.status == "skipped":
+        pytest.skip(result.reason)
+    if result.status == "expected_failure":
+        pytest.xfail(result.reason)
+    if result.status != "passed":
+        raise Broken(f"{result.summary}\n{result.note}")
