@@ -18,7 +18,7 @@ from .errors import ConfigError, nearest
 from .yamlfile import KeyPath, read_yaml
 
 PART_KINDS = ("model", "encoder", "center", "decoder", "head", "block")
-NOT_INHERITED = ("sizes", "checkpoints")  # facts of one network, not of what extends it
+NOT_INHERITED = ("sizes", "checkpoints", "min_size")  # facts of one network, not of what extends it
 
 
 class PartConfig(BaseModel):
@@ -59,6 +59,9 @@ class ModelConfig(BaseModel):
     ndim: int = Field(2, ge=2, le=3, strict=True, description="spatial dimensions")
     in_channels: int = Field(3, ge=1, strict=True)
     num_classes: int = Field(1, ge=1, strict=True)
+    init: str | dict[str, str | float] | None = Field(
+        None, description="scheme that the weights are initialised by, with its options; torch's own unless told"
+    )
     deep_supervision: bool = Field(False, strict=True, description="training mode returns several levels' logits")
     card: ModelCard = ModelCard()
     layouts: dict[str, dict[str, str | None]] = Field(

@@ -14,6 +14,7 @@ from .config import Draft, Mistake, ModelConfig, Reference, merge_options, named
 from .errors import ConfigError, PluginError, UnknownNameError
 from .network import DenseModel, Network
 from .nn.dims import coarsest
+from .nn.initialisation import Initialiser, make_initialiser
 from .nn.typing import Size
 from .options import accepts, check_options, is_block_option
 
@@ -74,7 +75,8 @@ def create(
         center: the same for the center.
         decoder: the same for the decoder.
         head: the same for the head.
-        **overrides: further keys of the config (`block`, `deep_supervision`), or options of a `model` component.
+        **overrides: further keys of the config (`block`, `init`, `deep_supervision`), or options of a `model`
+            component.
 
     Returns:
         The model in training mode: float (N, in_channels, *spatial) to logits (N, num_classes, *spatial).
@@ -113,14 +115,27 @@ def _assemble(draft: Draft, *, pretrained: bool, changed: set[str]) -> DenseMode
     if config is None or mistakes:
         raise draft.fail(mistakes)
     given = {"in_channels": config.in_channels, "num_classes": config.num_classes, "ndim": config.ndim}
+    initialise = _read_initialisation(draft, config)
     if "model" in plans:
         model = _build_model(plans["model"], given, pretrained=pretrained)
     else:
         own_min_size = None if changed & {"encoder", "center", "decoder"} else config.card.min_size
         model = _build_network(plans, given, min_size=own_min_size, pretrained=pretrained)
+    if initialise is not None:
+        model.initialise = initialise
+        for name, part in model.named_children():
+            if not (pretrained and name == "encoder"):
+                initialise(part)
     model.card = _card(config, changed, model.min_size)
     model.config = config.model_copy(update={"card": model.card})
     return model
+
+
+def _read_initialisation(draft: Draft, config: ModelConfig) -> Initialiser | None:
+    try:
+        return make_initialiser(config.init) if config.init is not None else None
+    except ConfigError as error:
+        raise draft.fail([Mistake(("init",), str(error))]) from error
 
 
 def _build_model(plan: _Plan, given: dict[str, int], *, pretrained: bool) -> DenseModel:

@@ -16,6 +16,7 @@ from .parts import Checkpointable
 if TYPE_CHECKING:
     from .card import ModelCard
     from .config import ModelConfig
+    from .nn.initialisation import Initialiser
 
 PARTS = ("encoder", "center", "decoder", "head")
 
@@ -33,6 +34,7 @@ class DenseModel(nn.Module):
     head: nn.Module | None
     card: ModelCard | None = None
     config: ModelConfig | None = None
+    initialise: Initialiser | None = None
 
     def __init__(
         self,
@@ -99,7 +101,10 @@ class DenseModel(nn.Module):
         if not isinstance(num_classes, int) or num_classes < 1:
             raise ConfigError(f"num_classes is {num_classes!r}; expected a whole number from 1")
         old = next(self._part("head").parameters())
-        self.head = self.make_head(num_classes).to(old.device, old.dtype).train(self.training)
+        head = self.make_head(num_classes)
+        if self.initialise is not None:
+            self.initialise(head)
+        self.head = head.to(old.device, old.dtype).train(self.training)
         self.num_classes = num_classes
         if self.config is not None:
             self.config = self.config.model_copy(update={"num_classes": num_classes})
