@@ -21,6 +21,7 @@ NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, ChannelLaye
 # Each fills a weight in place: the weight, the inputs that one output sums over, the slope of the leaky ReLU behind.
 SCHEMES: dict[str, Callable[[torch.Tensor, float, float], torch.Tensor]] = {
     "gaussian": lambda weight, inputs, slope: nn.init.normal_(weight, std=math.sqrt(2 / (1 + slope**2) / inputs)),
+    "default": lambda weight, inputs, slope: nn.init.kaiming_uniform_(weight, a=math.sqrt(5)),
     "kaiming_normal": lambda weight, inputs, slope: nn.init.kaiming_normal_(weight, a=slope),
     "kaiming_uniform": lambda weight, inputs, slope: nn.init.kaiming_uniform_(weight, a=slope),
     "xavier_normal": lambda weight, inputs, slope: nn.init.xavier_normal_(weight),
@@ -35,8 +36,8 @@ class Initialiser:
 
     Attributes:
         scheme: `gaussian` has the deviation sqrt(2 / N) for N inputs to a neuron (Ronneberger et al., "U-Net", 2015,
-            section 3; He et al., ICCV 2015), those of a strided transposed convolution counted right; the others are
-            torch's.
+            section 3; He et al., ICCV 2015), those of a strided transposed convolution counted right; `default` is
+            what torch's layers draw by themselves; the others are torch's of that name.
         slope: of the leaky ReLU behind the layers; 0 for the ReLU.
         bias: `keep` leaves the biases of these layers as torch draws them, `zeros` sets them to zero.
         norm_std: normalisation gains are drawn around one with this deviation, their biases are zero; left as they
