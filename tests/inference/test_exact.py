@@ -30,8 +30,8 @@ def _seed() -> None:
     torch.manual_seed(0)
 
 
-def plan_of(network: nn.Module, tile: tuple[int, ...], split: int | None = None):
-    return plan_exact(network.eval(), 3, tile, like=torch.zeros(0), split=split)
+def plan_of(network: nn.Module, tile: tuple[int, ...], splits: tuple[int, ...] | None = None):
+    return plan_exact(network.eval(), 3, tile, like=torch.zeros(0), splits=splits)
 
 
 def test_halo_is_the_receptive_radius_rounded_to_the_stride():
@@ -56,8 +56,8 @@ def test_shallow_networks_need_a_halo_and_nothing_else(shape):
 def test_deep_networks_run_in_stages():
     network = networks.Deep()
     plan = plan_of(network, (96, 96))
-    assert plan.split > 0
-    assert [stage.tiled for stage in plan.stages] == [True, False, True]
+    assert len(plan.splits) == 1
+    assert [stage.level for stage in plan.stages] == [0, None, 0]
     image = image_of(3, 160, 224)
     assert_equal_to_rounding(predict_tiled(network, image, tile=96), whole(network, image))
 
@@ -70,6 +70,15 @@ def test_every_split_gives_the_same(split, batch_size):
     assert_equal_to_rounding(tiled, whole(network, image))
 
 
+@pytest.mark.parametrize("network", [networks.Deep, networks.Nested, networks.FullScale])
+@pytest.mark.parametrize("split", [(2, 4), (2, 8), (2, 4, 8)])
+def test_several_splits_give_the_same_on_tiles_of_several_levels(network, split):
+    model, image = network(), image_of(3, 320, 192)
+    plan = plan_of(model, (96, 96), splits=split)
+    assert {stage.level for stage in plan.stages} >= {0, 1}
+    assert_equal_to_rounding(predict_tiled(model, image, tile=96, split=split), whole(model, image))
+
+
 def test_volumes_run_in_stages_too():
     network, image = networks.Deep(depth=3, ndim=3), image_of(3, 24, 16, 56)
     tiled = predict_tiled(network, image, tile=40, split=4)
@@ -79,15 +88,15 @@ def test_volumes_run_in_stages_too():
 @pytest.mark.parametrize(("network", "rounds"), [(networks.Nested, 3), (networks.FullScale, 3)])
 def test_networks_that_come_down_several_times_take_more_stages(network, rounds):
     model, image = network(), image_of(3, 128, 96)
-    plan = plan_of(model, (96, 96), split=2)
-    assert sum(stage.tiled for stage in plan.stages) == rounds
+    plan = plan_of(model, (96, 96), splits=(2,))
+    assert sum(stage.level == 0 for stage in plan.stages) == rounds
     assert_equal_to_rounding(predict_tiled(model, image, tile=64, split=2), whole(model, image))
 
 
 def test_coarse_maps_alone_are_held_for_the_whole_image():
-    plan = plan_of(networks.Deep(), (128, 128), split=8)
+    plan = plan_of(networks.Deep(), (128, 128), splits=(8,))
     operations = plan.recording.operations
-    held = [i for stage in plan.stages for i in stage.reads | (frozenset() if stage.tiled else stage.wanted)]
+    held = [i for stage in plan.stages for i in stage.reads | (stage.wanted if stage.level is None else frozenset())]
     assert held
     assert all(operations[i].strides is None or min(operations[i].strides) >= 8 for i in held)
 
@@ -103,7 +112,7 @@ def test_a_size_beyond_the_stride_is_mirrored_up_to_it_in_stages(height, width):
 def test_a_size_beyond_the_stride_is_followed_where_the_network_treats_it_alike_in_tiles():
     network = unetzoo.create("unet", num_classes=2, encoder={"channels": [4, 4, 4]})
     image = image_of(3, 203, 150)
-    assert plan_of(network, (192, 192)).split == 0
+    assert plan_of(network, (192, 192)).splits == ()
     assert_equal_to_rounding(predict_tiled(network, image, tile=192), whole(network, image))
 
 

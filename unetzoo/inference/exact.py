@@ -24,13 +24,13 @@ class ExactPlan:
         recording: the network's operations.
         stages: in the order they run; empty where whole tiles need no stages.
         halos: of every stage, pixels along each axis; zero for whole-image stages.
-        split: maps of this stride and coarser are computed on the whole image; 0 if there are none.
+        splits: the strides that divide the maps into levels; those beyond the last are computed on the whole image.
     """
 
     recording: Recording
     stages: tuple[Stage, ...]
     halos: tuple[tuple[int, ...], ...]
-    split: int
+    splits: tuple[int, ...]
 
     @property
     def halo(self) -> tuple[int, ...]:
@@ -46,7 +46,7 @@ class ExactRunner:
         plan: of it.
         read: gives the image `(N, C, *seen)` of tiles that see regions of one size.
         shape: of the image; with stages, multiples of the recording's `align`.
-        tile: what one run sees, at most.
+        tile: what one run sees of the finest maps, at most; of each coarser level twice as much along each axis.
         batch_size: tiles a run.
 
     Attributes:
@@ -68,25 +68,24 @@ class ExactRunner:
         self._read = read
         self._shape = tuple(shape)
         self._store: dict[int, list[Tensor]] = {}
-        tiled = [stage.tiled for stage in plan.stages] or [True]
-        self._batches = [
-            list(batches(halo_tiles(shape, core_of(halo, tile, plan.recording.align), halo, inside=True), batch_size))
-            if on_tiles
-            else []
-            for on_tiles, halo in zip(tiled, plan.halos, strict=True)
-        ]
+        self._batches: list[list[list[Tile]]] = []
+        for level, halo in zip([stage.level for stage in plan.stages] or [0], plan.halos, strict=True):
+            cores: list[Tile] = []
+            if level is not None:
+                core = core_of(halo, tile_at(level, tile), plan.recording.align)
+                cores = halo_tiles(shape, core, halo, inside=True)
+            self._batches.append(list(batches(cores, batch_size)))
         self.steps = len(self._batches[-1])
         self.total = sum(len(group) for group in self._batches)
 
     def run(self, done: int, tick: Callable[[], None]) -> Iterator[list[tuple[Window, Tensor]]]:
         """Yields, batch by batch of the last stage from number `done` on, windows and their logits `(C, *window)`."""
         for stage, group in zip(self._plan.stages[:-1], self._batches, strict=False):
-            if stage.tiled:
-                for batch in group:
-                    self._collect(self._tiled(stage, batch), batch)
-                    tick()
-            else:
+            if stage.level is None:
                 self._whole(stage)
+            for batch in group:
+                self._collect(self._tiled(stage, batch), batch)
+                tick()
             for number in stage.drops & self._store.keys():
                 del self._store[number]
         for batch in self._batches[-1][done:]:
@@ -109,7 +108,7 @@ class ExactRunner:
             regions = [index(scale(tile.seen, strides), 2) for tile in batch]
             return [torch.cat([values[region] for region in regions]) for values in self._store[number]]
 
-        image = self._read(batch)
+        image = self._read(batch) if stage.level == 0 else self._blank([t.stop - t.start for t in batch[0].seen])
         return replay(
             self._network, self._plan.recording, image, wanted=stage.wanted, targets=stage.targets, given=given
         )
@@ -122,11 +121,19 @@ class ExactRunner:
                 return self._store.pop(number)
             return [values.clone() for values in self._store[number]]  # the network may change it in place
 
-        image = torch.empty(1, self._plan.recording.in_channels, *self._shape, device="meta")
         results = replay(
-            self._network, self._plan.recording, image, wanted=stage.wanted, targets=stage.targets, given=given
+            self._network,
+            self._plan.recording,
+            self._blank(self._shape),
+            wanted=stage.wanted,
+            targets=stage.targets,
+            given=given,
         )
         self._store.update(results)
+
+    def _blank(self, shape: Sequence[int]) -> Tensor:
+        """An image without data, for stages that start from stored maps."""
+        return torch.empty(1, self._plan.recording.in_channels, *shape, device="meta")
 
     def _collect(self, results: dict[int, list[Tensor]], batch: Sequence[Tile]) -> None:
         """Puts the kept cores of a batch's results into their whole maps."""
@@ -139,6 +146,11 @@ class ExactRunner:
             for whole, values in zip(self._store[number], tensors, strict=True):
                 for tile, one in zip(batch, values, strict=True):
                     whole[0][index(scale(tile.kept, strides))] = one[index(scale(tile.crop, strides))]
+
+
+def tile_at(level: int, tile: Sequence[int]) -> tuple[int, ...]:
+    """What one run sees of the maps of a level, in pixels of the image: coarser maps have room for more."""
+    return tuple(edge * 2**level for edge in tile)
 
 
 def core_of(halo: Sequence[int], tile: Sequence[int], align: Sequence[int]) -> tuple[int, ...]:

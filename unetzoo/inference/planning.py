@@ -9,18 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from unetzoo.errors import ConfigError
-from unetzoo.inference.exact import ExactPlan, ExactRunner, Read, core_of
+from unetzoo.inference.exact import ExactPlan, ExactRunner, Read, core_of, tile_at
 from unetzoo.inference.geometry import Tile, index, round_up
 from unetzoo.inference.receptive import Probe, fill_strips, measure_halo, probe_width
 from unetzoo.inference.schedule import Stage, make_schedule
 from unetzoo.inference.staging import Recording, record, replay
 
+CANDIDATES: tuple[tuple[int, ...], ...] = ((), (8,), (16,), (4,), (2,))
 ACCEPTED_WORK = 2.5  # times the pixels of the image; more is taken only where nothing else is possible
 TOLERANCE = 1e-3  # of the largest value; a tile that misses a part of what it needs is off by far more
 
 
 def plan_exact(
-    network: nn.Module, in_channels: int, tile: Sequence[int], *, like: Tensor, split: int | None = None
+    network: nn.Module, in_channels: int, tile: Sequence[int], *, like: Tensor, splits: Sequence[int] | None = None
 ) -> ExactPlan:
     """Measures a network in evaluation mode and decides how to tile it.
 
@@ -29,8 +30,9 @@ def plan_exact(
         in_channels: of the images.
         tile: what one run of the network shall see, pixels along each axis.
         like: a tensor of the device and type to use.
-        split: stride from which maps are computed on the whole image; 0 for none. Unless given, the first of 0, 16, 8,
-            4 and 2 whose tiles see at most 2.5 times the pixels of the image, or else the one that sees least.
+        splits: strides at which the maps are divided into levels, increasing; maps beyond the last are computed on the
+            whole image, and without any split all on tiles. Unless given, the first of none, 8, 16, 4 and 2 whose tiles
+            see at most 2.5 times the pixels of the image, or else the one whose tiles see least.
 
     Raises:
         ConfigError: no such plan exists, and why; or its tiles would be all halo.
@@ -45,14 +47,14 @@ def plan_exact(
         )
     best: tuple[float, ExactPlan] | None = None
     failures = []
-    for candidate in (0, 16, 8, 4, 2) if split is None else (split,):
+    for candidate in CANDIDATES if splits is None else (tuple(splits),):
         try:
             plan = _plan(
                 network, recording, in_channels, like, candidate, limit=max(4 * max(tile), 16 * max(recording.align))
             )
-            work = _work(plan.halo, tile, recording.align)
+            work = _work(plan, tile)
         except ConfigError as error:
-            failures.append(f"split={candidate}: {error}")
+            failures.append(f"{candidate or 'no'} split: {error}")
             continue
         if best is None or work < best[0]:
             best = work, plan
@@ -107,10 +109,10 @@ def image_reader(image: Tensor) -> Read:
 
 
 def _plan(
-    network: nn.Module, recording: Recording, in_channels: int, like: Tensor, split: int, limit: int
+    network: nn.Module, recording: Recording, in_channels: int, like: Tensor, splits: tuple[int, ...], limit: int
 ) -> ExactPlan:
     align = recording.align
-    if not split:
+    if not splits:
 
         def run(shape: tuple[int, ...], axis: int, strip: int) -> list[tuple[Tensor, tuple[int, ...]]]:
             with torch.inference_mode():
@@ -118,15 +120,16 @@ def _plan(
                 logits = network(probe)
             return [(logits, (1,) * len(shape))]
 
-        return ExactPlan(recording, (), (measure_halo(run, align, limit),), 0)
-    stages = make_schedule(recording, split)
+        return ExactPlan(recording, (), (measure_halo(run, align, limit),), ())
+    stages = make_schedule(recording, splits)
     halos = []
     for stage in stages:
-        if stage.tiled:
-            halos.append(measure_halo(_stage_probe(network, recording, stage, in_channels, like), align, limit))
-        else:
+        if stage.level is None:
             halos.append((0,) * len(align))
-    return ExactPlan(recording, tuple(stages), tuple(halos), split)
+        else:
+            probe = _stage_probe(network, recording, stage, in_channels, like)
+            halos.append(measure_halo(probe, align, limit * 2**stage.level))
+    return ExactPlan(recording, tuple(stages), tuple(halos), splits)
 
 
 def _stage_probe(network: nn.Module, recording: Recording, stage: Stage, in_channels: int, like: Tensor) -> Probe:
@@ -155,6 +158,12 @@ def _stage_probe(network: nn.Module, recording: Recording, stage: Stage, in_chan
     return run
 
 
-def _work(halo: Sequence[int], tile: Sequence[int], align: Sequence[int]) -> float:
-    """Pixels that tiles see, in units of those they yield."""
-    return math.prod(seen / core for seen, core in zip(tile, core_of(halo, tile, align), strict=True))
+def _work(plan: ExactPlan, tile: Sequence[int]) -> float:
+    """Pixels that tiles see, in units of those they yield, in the stage where that is most."""
+    most = 1.0
+    for level, halo in zip([stage.level for stage in plan.stages] or [0], plan.halos, strict=True):
+        if level is not None:
+            seen = tile_at(level, tile)
+            core = core_of(halo, seen, plan.recording.align)
+            most = max(most, math.prod(edge / kept for edge, kept in zip(seen, core, strict=True)))
+    return most

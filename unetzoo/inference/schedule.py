@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unetzoo.errors import ConfigError
@@ -13,73 +14,91 @@ class Stage:
     """One pass over the image, tile by tile or at once.
 
     Attributes:
-        tiled: whether it runs on tiles.
+        level: 0 for tiles of the finest maps, one more for each split they are beyond; None for the whole image.
         wanted: the operations it runs.
         targets: those among them whose results are kept for later stages, or are the output.
         reads: results of earlier stages that it takes.
-        drops: results that no later stage takes.
+        drops: those of them that no later stage takes.
     """
 
-    tiled: bool
+    level: int | None
     wanted: frozenset[int]
     targets: frozenset[int]
     reads: frozenset[int]
     drops: frozenset[int]
 
 
-def make_schedule(recording: Recording, split: int) -> list[Stage]:
-    """Tiled stages for all maps finer than `split`, whole-image stages between them for the coarser ones.
+@dataclass(frozen=True)
+class _Pass:
+    level: int | None
+    targets: set[int]
+    wanted: set[int]
 
-    A U-Net gives three stages: its finest encoder levels on tiles, up to the operations that first reach stride
-    `split`; everything coarser on the whole image; and the finest decoder levels on tiles, with the finest encoder
-    levels once more instead of storing them. A network that comes down several times, such as U2-Net, gives more.
+
+def make_schedule(recording: Recording, splits: Sequence[int]) -> list[Stage]:
+    """Tiled stages for all maps finer than the first split, and between them what the coarser ones need.
+
+    A U-Net with one split gives three stages: its finest encoder levels on tiles, up to the operations that first reach
+    the stride of the split; everything coarser on the whole image; and the finest decoder levels on tiles, with the
+    finest encoder levels once more instead of storing them. With a second split the middle stage is divided in the same
+    way, into tiles of the maps between the splits and the coarsest maps. A network that comes down several times, such
+    as U2-Net, gives more stages.
 
     Raises:
-        ConfigError: an operation mixes fine maps over the whole image, so that no tile can compute it.
+        ConfigError: an operation mixes finer maps over the whole image, so that no tile can compute it.
     """
+    passes = _divide(recording, {recording.output}, set(), splits, level=0)
+    stages = []
+    for position, one in enumerate(passes):
+        reads = _outside(recording, one.wanted)
+        later = set().union(*(_outside(recording, other.wanted) for other in passes[position + 1 :]))
+        stages.append(
+            Stage(one.level, frozenset(one.wanted), frozenset(one.targets), frozenset(reads), frozenset(reads - later))
+        )
+    return stages
+
+
+def _divide(recording: Recording, targets: set[int], given: set[int], splits: Sequence[int], level: int) -> list[_Pass]:
+    """Passes that lead from the image and the given operations to the targets."""
+    live = _needed(recording, targets, given)
+    if not splits:
+        return [_Pass(None, targets, live)]
     operations = recording.operations
-    fine = {i for i, op in enumerate(operations) if op.strides is not None and max(op.strides) < split}
-    if recording.output not in fine:
-        raise ConfigError(f"the network's output is no map of a stride under {split}; use a larger split")
-    live = _needed(recording, {recording.output}, set())
-    entries = {i for i in live - fine if any(j == INPUT or j in fine for j in operations[i].inputs)}
-    for index in entries:
-        if not operations[index].aligned:
-            raise ConfigError(
-                f"{operations[index].function} makes of maps finer than stride {split} one that no tiles fit; "
-                "use a smaller split, or mode='blend'"
-            )
-    rounds = _rounds(recording, live, fine, entries)
+    fine = {INPUT} | {i for i in live | given if _is_finer(recording, i, splits[0])}
+    entries = {i for i in live - fine if not fine.isdisjoint(operations[i].inputs)}
+    _check(recording, entries, f"of maps finer than stride {splits[0]}")
+    rounds = _rounds(recording, live, given, fine, entries)
+    last = max(rounds[i] for i in targets)
     tiled = []
-    for number in range(rounds[recording.output] + 1):
-        targets = {i for i in entries if rounds[i] == number}
-        if number == rounds[recording.output]:
-            targets = {recording.output}
-        tiled.append((targets, _needed(recording, targets, live - fine)))
-    kept = set().union(*(_outside(recording, wanted) for _, wanted in tiled)) - entries
-    for index in kept:
-        if not (operations[index].aligned or operations[index].constant):
-            raise ConfigError(
-                f"{operations[index].function} makes a coarse map that no tiles correspond to; use another split"
-            )
-    passes: list[tuple[bool, set[int], set[int]]] = []
-    for number, (targets, wanted) in enumerate(tiled):
-        passes.append((True, targets, wanted))
+    for number in range(last + 1):
+        wanted_here = {i for i in entries | (targets & fine) if rounds[i] == number}
+        tiled.append(_Pass(level, wanted_here, _needed(recording, wanted_here, given | (live - fine))))
+    taken = set().union(*(_outside(recording, one.wanted) for one in tiled)) | (targets - fine)
+    kept = taken - entries - given
+    _check(recording, {i for i in kept if not operations[i].constant}, "for tiles")
+    passes = []
+    for number, one in enumerate(tiled):
+        if one.targets:
+            passes.append(one)
         results = {i for i in kept if rounds[i] == number}
-        known = {i for i in entries if rounds[i] <= number} | {i for i in kept if rounds[i] < number}
+        known = given | {i for i in entries if rounds[i] <= number} | {i for i in kept if rounds[i] < number}
         if results:
-            passes.append((False, results, _needed(recording, results, known)))
-    return [_stage(recording, passes, position) for position in range(len(passes))]
+            passes += _divide(recording, results, known, splits[1:], level + 1)
+    return passes
 
 
-def _rounds(recording: Recording, live: set[int], fine: set[int], entries: set[int]) -> dict[int, int]:
-    """In which round, of one tiled stage and one on the whole image, each operation can first be computed."""
-    rounds = {INPUT: 0}
+def _is_finer(recording: Recording, index: int, split: int) -> bool:
+    strides = recording.operations[index].strides
+    return strides is not None and max(strides) < split
+
+
+def _rounds(recording: Recording, live: set[int], given: set[int], fine: set[int], entries: set[int]) -> dict[int, int]:
+    """In which round, of one tiled pass and one over coarser maps, each operation can first be computed."""
+    rounds = {INPUT: 0} | {index: 0 if index in fine else -1 for index in given}
     for index in sorted(live):
         on_tiles = index in fine or index in entries
-        rounds[index] = max(
-            rounds[i] + (on_tiles and i != INPUT and i not in fine) for i in recording.operations[index].inputs
-        )
+        inputs = recording.operations[index].inputs
+        rounds[index] = max(0, *(rounds[i] + (on_tiles and i not in fine) for i in inputs))
     return rounds
 
 
@@ -99,8 +118,11 @@ def _outside(recording: Recording, wanted: set[int]) -> set[int]:
     return {i for index in wanted for i in recording.operations[index].inputs if i != INPUT} - wanted
 
 
-def _stage(recording: Recording, passes: list[tuple[bool, set[int], set[int]]], position: int) -> Stage:
-    tiled, targets, wanted = passes[position]
-    reads = _outside(recording, wanted)
-    later = set().union(*(_outside(recording, other) for _, _, other in passes[position + 1 :]))
-    return Stage(tiled, frozenset(wanted), frozenset(targets), frozenset(reads), frozenset(reads - later))
+def _check(recording: Recording, indices: set[int], what: str) -> None:
+    for index in indices:
+        operation = recording.operations[index]
+        if not operation.aligned:
+            raise ConfigError(
+                f"{operation.function} makes a map {what} that no tiles fit: it depends on the whole image, or its "
+                "size is no multiple of theirs; use another split, or mode='blend'"
+            )

@@ -49,7 +49,7 @@ def predict_tiled(
     tile: int | Sequence[int] | None = None,
     halo: int | Sequence[int] | None = None,
     overlap: float = 0.5,
-    split: int | None = None,
+    split: int | Sequence[int] | None = None,
     batch_size: int = 1,
     channels: Channels | None = None,
     prepare: Callable[[Tensor], Tensor] | None = None,
@@ -82,7 +82,8 @@ def predict_tiled(
         halo: for `mirror`; a quarter of the tile, or what an unpadded network takes off.
         overlap: for `blend`; the share of a window that the next one sees again.
         split: for `exact`; the stride from which maps are computed on the whole image, 0 for none. A larger one takes
-            less memory and more time. Chosen by measurement unless given.
+            less memory and more time. So do several, such as `(16, 32)`: maps between them are computed on larger
+            tiles, and only those beyond the last on the whole image. Chosen by measurement unless given.
         batch_size: tiles in one run.
         channels: where the image's channel axis is; see `open_image`.
         prepare: turns a float32 tile `(N, C, *spatial)` on the model's device into what the model takes, pixel by
@@ -159,10 +160,16 @@ class _Reader:
 
 
 def _exact(
-    model: nn.Module, network: nn.Module, read: _Reader, tile: Sequence[int], split: int | None, batch_size: int
+    model: nn.Module,
+    network: nn.Module,
+    read: _Reader,
+    tile: Sequence[int],
+    split: int | Sequence[int] | None,
+    batch_size: int,
 ) -> tuple[Runner, int]:
     in_channels = _in_channels(read)
-    plan = plan_exact(model, in_channels, tile, like=read.like, split=split)
+    splits = ((split,) if split else ()) if isinstance(split, int) else split
+    plan = plan_exact(model, in_channels, tile, like=read.like, splits=splits)
     if plan.stages and network is not model:
         raise ConfigError("test-time augmentation is not exact in stages, which this model needs; use mode='blend'")
     align = plan.recording.align
