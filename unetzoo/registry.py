@@ -108,8 +108,11 @@ def entries(kind: str) -> list[Entry]:
     return sorted([*_installed(kind), *added], key=lambda entry: (entry.name, entry.source))
 
 
-def find(kind: str, reference: str) -> Entry:
+def find(kind: str, reference: str, *, component: bool = False) -> Entry:
     """Return the entry that `name`, `dist:name` or `namespace/name` refers to.
+
+    A distribution may hold a model component and a config of the same name, which describes it; the name means the
+    config, and with `component` the component.
 
     Raises `UnknownNameError` with the nearest spellings, or `PluginError` if several distributions hold the name.
     """
@@ -121,6 +124,11 @@ def find(kind: str, reference: str) -> Entry:
     source, name = match["source"], match["name"]
     known = entries(kind)
     found = [entry for entry in known if entry.name == name and source in (None, entry.source)]
+    if component:
+        found = [entry for entry in found if entry.config is None]
+    elif len({entry.source for entry in found}) == 1:
+        found.sort(key=lambda entry: entry.config is None)
+        del found[1:]
     if len(found) > 1:
         choices = " or ".join(f"'{entry.source}:{name}'" for entry in found)
         raise PluginError(
@@ -141,7 +149,7 @@ def find(kind: str, reference: str) -> Entry:
 
 def get(kind: str, reference: str) -> Component:
     """Return the component that `reference` names, importing its plugin if need be."""
-    return find(kind, reference).load()
+    return find(kind, reference, component=True).load()
 
 
 def names(kind: str, pattern: str = "*") -> list[str]:
@@ -149,11 +157,12 @@ def names(kind: str, pattern: str = "*") -> list[str]:
 
     A namespace is listed only when the pattern begins with it (`timm/res*`): listing one imports its provider.
     """
-    known = entries(kind)
-    count: dict[str, int] = {}
-    for entry in known:
-        count[entry.name] = count.get(entry.name, 0) + 1
-    listed = [entry.name if count[entry.name] == 1 else f"{entry.source}:{entry.name}" for entry in known]
+    sources: dict[str, set[str]] = {}
+    for entry in entries(kind):
+        sources.setdefault(entry.name, set()).add(entry.source)
+    listed = [
+        name if len(holders) == 1 else f"{source}:{name}" for name, holders in sources.items() for source in holders
+    ]
     namespace, _, inner = pattern.partition("/")
     return sorted({*fnmatch.filter(listed, pattern), *fnmatch.filter(_same_namespace(kind, namespace, inner), pattern)})
 
