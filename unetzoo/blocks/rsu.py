@@ -43,14 +43,13 @@ class RSU(nn.Module):
         down = [2**level for level in range(height)] if dilated else [1] * (height - 1) + [2]
         up = down[-2::-1] if dilated else [1] * (height - 1)
         self.entry = ConvNormAct(in_channels, out_channels, ndim=ndim, **conv)
-        self.down = nn.ModuleList(
-            ConvNormAct(out_channels if level == 0 else mid, mid, ndim=ndim, dilation=dilation, **conv)
-            for level, dilation in enumerate(down)
-        )
-        self.up = nn.ModuleList(
-            ConvNormAct(2 * mid, mid if level < height - 2 else out_channels, ndim=ndim, dilation=dilation, **conv)
-            for level, dilation in enumerate(up)
-        )
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        for level, dilation in enumerate(down):
+            own: ConvOptions = {**conv, "dilation": dilation}
+            self.down.append(ConvNormAct(mid if level else out_channels, mid, ndim=ndim, **own))
+        for level, dilation in enumerate(up):
+            own = {**conv, "dilation": dilation}
+            self.up.append(ConvNormAct(2 * mid, mid if level < height - 2 else out_channels, ndim=ndim, **own))
         self.pool = nn.Identity() if dilated else dims.max_pool(ndim)(2, 2, ceil_mode=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
