@@ -110,6 +110,16 @@ def test_another_seed_gives_other_numbers(
     assert losses[0] != pytest.approx(numbers(result)["losses"][0], rel=1e-3)
 
 
+def test_training_on_the_same_whole_images_lowers_the_loss(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = ["--crop", "256", "--limit", "2", "--epochs", "30", "--lr", "0.02"]
+    monkeypatch.setattr(sys, "argv", ["quickstart.py", *arguments(tmp_path, *whole)])
+    assert script.main() == 0
+    losses = numbers(tmp_path)["losses"]
+    assert losses[-1] < 0.6 * losses[0]
+
+
 def test_a_network_with_deep_supervision_can_be_trained(
     script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
