@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from unetzoo.conformance.check import CheckFailed
 from unetzoo.conformance.claims import Axes, Claims
 from unetzoo.conformance.context import Builder, perturb_parameters, tensors_in, warm_statistics
-from unetzoo.conformance.paths import path_spectrum
+from unetzoo.conformance.paths import GLOBAL, map_stride, path_spectrum
 from unetzoo.conformance.reach import affordable, period, receptive_field, shift_error, shift_window
 
 FIRST_SIZES = {1: (64, 128, 256), 2: (64, 96, 128, 224, 256, 188, 572), 3: (32, 48, 64, 96, 128)}
@@ -184,8 +184,11 @@ class Prober:
             warm_statistics(model, x.float())
             model.double()
             model.eval()
-            found: dict[str, object] = {"path_strides": self._paths(model, x)}
-            radius = claims.receptive_field or receptive_field(model, self.in_channels, claims, base)
+            found: dict[str, object] = {} if any(claims.margin) else {"path_strides": self._paths(model, x)}
+            everything = self._sees_everything(model, claims, base)
+            radius = claims.receptive_field
+            if radius is None and not everything:
+                radius = receptive_field(model, self.in_channels, claims, base)
         except (
             RuntimeError,
             TypeError,
@@ -193,7 +196,7 @@ class Prober:
         ):  # no float64 or no graph in this network: other checks speak of it
             return {}
         found["receptive_field"] = radius
-        found["global_context"] = self._sees_everything(model, claims, base) if radius is None else False
+        found["global_context"] = everything if radius is None else False
         if radius is not None:
             found["shift_period"] = self._shift_period(model, claims, radius)
         return found
@@ -202,7 +205,7 @@ class Prober:
         x = x.clone().requires_grad_()
         out = tensors_in(model(x))[0]
         noise = torch.randn(out.shape, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
-        return path_spectrum(x, (out * noise).sum()).alive
+        return tuple(s for s in path_spectrum(x, (out * noise).sum()).alive if s != GLOBAL)
 
     def _shift_period(self, model: nn.Module, claims: Claims, radius: Axes) -> Axes | None:
         shift = period(claims)
@@ -213,19 +216,18 @@ class Prober:
 
     def _coarsest_stride(self, base: Axes) -> int:
         """Ratio of the input to the smallest feature map that has more than one pixel."""
-        smallest = list(base)
+        strides = [1]
 
         def note(module: nn.Module, args: object, output: object) -> None:
-            for t in [output] if isinstance(output, Tensor) else []:
-                if t.dim() == len(base) + 2 and max(t.shape[2:]) > 1:
-                    smallest[:] = [min(a, b) for a, b in zip(smallest, t.shape[2:], strict=True)]
+            stride = map_stride(output.shape, (2, 1, *base)) if isinstance(output, Tensor) else None
+            if stride not in (None, GLOBAL):
+                strides.append(stride)
 
         handles = [m.register_forward_hook(note) for m in self.model.modules() if not list(m.children())]
         self.run(base)
         for handle in handles:
             handle.remove()
-        ratio = max(b / max(s, 1) for b, s in zip(base, smallest, strict=True))
-        return 1 << max(0, round(ratio).bit_length() - 1)
+        return 1 << max(strides).bit_length() - 1
 
     def _is_zero_at_init(self, builder: Builder, base: Axes) -> bool:
         torch.manual_seed(0)

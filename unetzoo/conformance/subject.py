@@ -12,8 +12,6 @@ from torch import nn
 
 from unetzoo.conformance.context import Builder
 
-UNPADDED = "unpadded"
-"""Tag of models whose output is smaller than their input."""
 ModelLike: TypeAlias = "str | Path | Mapping[str, object] | Builder"
 
 
@@ -79,8 +77,16 @@ def _of_card(builder: Created) -> dict[str, object]:
     claims: dict[str, object] = {"ndim": ndim}
     if card.min_size is not None:
         claims["min_size"] = card.min_size
-    if UNPADDED not in card.tags:
-        claims |= {"divisor": 1, "size_offset": 0, "margin": 0}
+    rule = card.unpadded
+    claims |= (
+        {"divisor": 1, "size_offset": 0, "margin": 0}
+        if rule is None
+        else {
+            "divisor": rule.k_step if False else rule.divisor,
+            "size_offset": rule.offset % rule.divisor,
+            "margin": rule.margin,
+        }
+    )
     sizes = card.sizes
     if sizes is not None and sizes.ndim == ndim:
         claims |= {"default_in_channels": sizes.in_channels, "default_num_classes": sizes.num_classes}

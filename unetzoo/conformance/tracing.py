@@ -83,14 +83,17 @@ def attributes(model: nn.Module) -> Iterator[tuple[str, object]]:
     for name, module in model.named_modules():
         own = {k: v for k, v in vars(module).items() if k not in {"_parameters", "_buffers", "_modules"}}
         yield from _walk(f"{name or 'model'}.", own, seen)
-        for cls in type(module).__mro__:
-            if cls is not object and not cls.__module__.startswith("torch"):
-                yield from _walk(f"class {cls.__name__}: ", dict(vars(cls)), seen)
-                for function in (v for v in vars(cls).values() if isinstance(v, FunctionType)):
-                    defaults = dict(enumerate(function.__defaults__ or ()))
-                    yield from _walk(f"defaults of {cls.__name__}.{function.__name__}: ", defaults, seen)
-                    public = {k: v for k, v in function.__globals__.items() if not k.startswith("__")}
-                    yield from _walk(f"{cls.__module__}: ", public, seen, depth=2)
+    classes = dict.fromkeys(cls for module in model.modules() for cls in type(module).__mro__)
+    files = {}
+    for cls in (c for c in classes if c is not object and not c.__module__.startswith("torch")):
+        yield from _walk(f"class {cls.__name__}: ", dict(vars(cls)), seen)
+        for function in (v for v in vars(cls).values() if isinstance(v, FunctionType)):
+            defaults = dict(enumerate(function.__defaults__ or ()))
+            yield from _walk(f"defaults of {cls.__name__}.{function.__name__}: ", defaults, seen)
+            files[cls.__module__] = function.__globals__
+    for name, globals_ in files.items():
+        public = {k: v for k, v in globals_.items() if not k.startswith("__")}
+        yield from _walk(f"{name}: ", public, seen, depth=2)
 
 
 def _walk(

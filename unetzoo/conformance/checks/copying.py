@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from unetzoo.checkpoints.saving import from_pretrained, save_pretrained
 from unetzoo.conformance.check import BACKWARD, FORWARD, CheckFailed, Measurement, agree, check, expect, worst
@@ -33,6 +34,8 @@ def check_pickle(ctx: Context) -> Measurement | None:
 
     Worker processes are sent the network this way. Lambdas, local classes, locks and open graphs refuse.
     """
+    parametrised = any(parametrize.is_parametrized(m) for m in ctx.build().modules())
+    ctx.require(not parametrised, "torch pickles no parametrised module (weight norm, spectral norm)")
     return _check_copies(ctx, lambda model: pickle.loads(pickle.dumps(model)), "a pickle round trip")
 
 

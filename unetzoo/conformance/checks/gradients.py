@@ -119,7 +119,7 @@ def check_param_grads_nonzero(ctx: Context) -> Measurement:
 
     A gradient that is multiplied by zero, or that stops at a dead activation, looks healthy to ``grad is not None``.
     Biases and scales are left out: a bias in front of a normalisation has no gradient by right. A weight is confirmed
-    at twice the size: attention over a single token has none either.
+    at twice the size: attention over a single token has none either. None at all is for check_param_grads.
     """
     weights: dict[str, float] = {}
     for factor in (1, 2):
@@ -128,9 +128,8 @@ def check_param_grads_nonzero(ctx: Context) -> Measurement:
             model = ctx.train_model(perturb=True) if training else ctx.eval_model()
             ctx.loss(ctx.outputs(model, ctx.input(size=size, seed=factor)), seed=factor).backward()
             for name, p in model.named_parameters():
-                if p.dim() >= 2 and p.requires_grad and name not in ctx.claims.frozen:
-                    norm = 0.0 if p.grad is None else float(p.grad.abs().max())
-                    weights[name] = max(weights.get(name, 0.0), norm)
+                if p.dim() >= 2 and p.grad is not None:
+                    weights[name] = max(weights.get(name, 0.0), float(p.grad.abs().max()))
         floor = 1e-14 * max(weights.values(), default=0.0)
         dead = [name for name, norm in weights.items() if not norm > floor]
         if not dead:

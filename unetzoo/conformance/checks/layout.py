@@ -42,6 +42,8 @@ def check_channels_last(ctx: Context) -> Measurement | None:
         _Case("a float32 channels-last input", x.float(), single, tolerance=1e-4),
         _Case("a float32 channels-last network", x.float(), single, convert=memory_format, tolerance=1e-4),
     ]
+    if ctx.claims.stochastic_train:  # the pattern of a dropped pixel follows the order of memory
+        cases = [case for case in cases if not case.training]
     return worst(m for case in cases for m in _compare(ctx, case))
 
 

@@ -125,12 +125,11 @@ def check_raw_logits(ctx: Context) -> Measurement | None:
     """Outputs are raw logits: both signs, no bound, no normalisation over the classes."""
     growth = torch.inf
     for classes in (1, 3):
-        low = high = spread = 0.0
+        low = high = 0.0
         for seed in range(4):
             out = _loud_output(ctx, classes, 4.0, seed)
             _expect_unnormalised(out)
             low, high = min(low, float(out.min())), max(high, float(out.max()))
-            spread = max(spread, float(out.max() - out.min()))
             if low < 0 < high:
                 break
         louder = _loud_output(ctx, classes, 64.0, seed)
@@ -139,7 +138,6 @@ def check_raw_logits(ctx: Context) -> Measurement | None:
         what = f"with num_classes={classes} and enlarged weights"
         expect(low < 0, f"{what} no logit is negative: a ReLU, softplus or sigmoid in the head", low, 0.0)
         expect(high > 0, f"{what} no logit is positive: a log-softmax or log-sigmoid in the head", high, 0.0)
-        expect(spread > 4, f"{what} logits span {spread:.3g} only: a sigmoid, softmax or tanh in the head", spread, 4)
         expect(
             ratio > 3,
             f"{what}, another 16 times larger, logits span {ratio:.3g} times as much, expected more than 3: bounded by a clamp "

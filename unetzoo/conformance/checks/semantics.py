@@ -302,7 +302,9 @@ def check_reentrancy(ctx: Context) -> Measurement | None:
             try:
                 out = ctx.output(model, x)
             except Exception as error:
-                raise CheckFailed(f"another call right after {name!r} makes the outer one fail: {describe(error)}. {hint}") from error
+                raise CheckFailed(
+                    f"another call right after {name!r} makes the outer one fail: {describe(error)}. {hint}"
+                ) from error
             finally:
                 handle.remove()
             figures.append(
