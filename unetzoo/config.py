@@ -57,6 +57,8 @@ class ModelConfig(BaseModel):
     head: PartConfig | None = None
     block: PartConfig | None = Field(None, description="block of every part that takes one and does not name its own")
     ndim: int = Field(2, ge=2, le=3, strict=True, description="spatial dimensions")
+    in_2d: dict[str, Any] = Field({}, description="keys that differ where the model is created with ndim=2")
+    in_3d: dict[str, Any] = Field({}, description="keys that differ where the model is created with ndim=3")
     in_channels: int = Field(3, ge=1, strict=True)
     num_classes: int = Field(1, ge=1, strict=True)
     init: str | dict[str, str | float] | None = Field(
@@ -94,6 +96,18 @@ class Draft:
         data = _merge(self.data, changes, (), origins, {}, origin)
         return Draft(self.name, data, origins)
 
+    def for_ndim(self, ndim: object) -> Draft:
+        """Return the draft with its keys for 2-D or 3-D merged in."""
+        variants = {name: value for name, value in self.data.items() if name in ("in_2d", "in_3d")}
+        key = f"in_{ndim}d"
+        changes = variants.get(key, {})
+        if not all(isinstance(value, Mapping) for value in variants.values()):
+            return self
+        base = {name: value for name, value in self.data.items() if name not in variants}
+        inner = {path[1:]: at for path, at in self.origins.items() if path[0] == key and len(path) > 1}
+        origins = dict(self.origins)
+        return Draft(self.name, _merge(base, changes, (), origins, inner, self.name), origins)
+
     def fail(self, mistakes: Iterable[Mistake]) -> ConfigError:
         """Return the error that tells all mistakes with file, line and key."""
         lines = [f"{self._where(mistake.path)}{'.'.join(mistake.path)}: {mistake.message}" for mistake in mistakes]
@@ -122,7 +136,7 @@ def resolve(reference: Reference) -> Draft:
     entry = registry.find("model", reference)
     if entry.config is not None:
         return _read_registered(reference, ())
-    card = {**getattr(entry.load(), "card", {}), "name": entry.name, "source": entry.source}
+    card = {**(getattr(entry.load(), "card", None) or {}), "name": entry.name, "source": entry.source}
     return Draft(reference, {"model": {"name": reference}, "card": card})
 
 

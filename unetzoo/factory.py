@@ -91,6 +91,7 @@ def create(
     fields = {"num_classes": num_classes, "in_channels": in_channels, "ndim": ndim}
     changes = {key: value for key, value in {**parts, **fields, **overrides}.items() if value is not None}
     draft = resolve(name)
+    draft = draft.for_ndim(draft.data.get("ndim", 2) if ndim is None else ndim)
     model = _assemble(draft.override(_place(draft, changes), "create()"), pretrained=pretrained, changed=set(changes))
     if checkpoint is not None:
         from .checkpoints.loading import load_published
@@ -140,7 +141,7 @@ def _read_initialisation(draft: Draft, config: ModelConfig) -> Initialiser | Non
 
 def _build_model(plan: _Plan, given: dict[str, int], *, pretrained: bool) -> DenseModel:
     offered = {key: value for key, value in given.items() if accepts(plan.component, key)}
-    if "ndim" not in offered and given["ndim"] not in getattr(plan.component, "card", {}).get("ndim", (2,)):
+    if "ndim" not in offered and given["ndim"] not in (getattr(plan.component, "card", None) or {}).get("ndim", (2,)):
         raise ConfigError(f"{plan.name!r} cannot be created with ndim={given['ndim']}")
     if accepts(plan.component, "pretrained"):
         offered["pretrained"] = pretrained

@@ -8,13 +8,15 @@ from torch import nn
 from typing_extensions import Unpack
 
 from ..nn.convolution import ConvNormAct, ConvOptions
+from ..nn.typing import Size
 
 
 class DoubleConv(nn.Sequential):
-    """Two times convolution, normalisation, activation: (N, in_channels, *S) to (N, out_channels, *S).
+    """Two times convolution, normalisation, activation: (N, in_channels, *S) to (N, out_channels, *S / stride).
 
-    `mid` tells the channels between the two: those that come out ("out"), half of what comes in ("in/2"), or half of
-    what comes out but no fewer than what comes in ("out/2"). The convolutions' options are those of `ConvNormAct`.
+    The first convolution has the stride. `mid` tells the channels between the two: those that come out ("out"), half
+    of what comes in ("in/2"), or half of what comes out but no fewer than what comes in ("out/2"). The convolutions'
+    options are those of `ConvNormAct`.
     """
 
     def __init__(
@@ -23,6 +25,7 @@ class DoubleConv(nn.Sequential):
         out_channels: int,
         *,
         ndim: int,
+        stride: Size = 1,
         mid: Literal["out", "in/2", "out/2"] = "out",
         **conv: Unpack[ConvOptions],
     ) -> None:
@@ -30,6 +33,6 @@ class DoubleConv(nn.Sequential):
             mid
         ]
         super().__init__(
-            ConvNormAct(in_channels, mid_channels, ndim=ndim, **conv),
+            ConvNormAct(in_channels, mid_channels, ndim=ndim, stride=stride, **conv),
             ConvNormAct(mid_channels, out_channels, ndim=ndim, **conv),
         )

@@ -23,7 +23,8 @@ class ConvHead(nn.Module):
     levels' own); evaluation returns the first alone.
 
     `unpadded` leaves the finest logits at the size of the decoded features, for networks of unpadded convolutions.
-    `logits_block`, a block, takes the place of the convolution.
+    `logits_block`, a block, takes the place of the convolution. `all_levels` builds every level's convolution without
+    deep supervision as well, as nnU-Net does, so that one checkpoint serves both; those left unused do not learn.
     """
 
     def __init__(
@@ -34,19 +35,23 @@ class ConvHead(nn.Module):
         *,
         ndim: int,
         kernel_size: Size = 1,
+        transposed: bool = False,
         deep_supervision: bool = False,
         native_levels: bool = False,
         unpadded: bool = False,
         logits_block: BlockFactory | None = None,
+        all_levels: bool = False,
     ) -> None:
         super().__init__()
         self.deep_supervision = deep_supervision
         self.native_levels = native_levels
         self.unpadded = unpadded
-        levels = len(channels) if deep_supervision else 1
+        levels = len(channels) if deep_supervision or all_levels else 1
         self.full_resolution = [dims.max_stride(stride) == 1 for stride in strides[:levels]]
-        make_logits = logits_block or partial(make_conv, kernel_size=kernel_size)
+        make_logits = logits_block or partial(make_conv, kernel_size=kernel_size, transposed=transposed)
         self.convs = nn.ModuleList(make_logits(width, num_classes, ndim=ndim) for width in channels[:levels])
+        if not deep_supervision:
+            self.convs[1:].requires_grad_(False)
 
     def forward(self, features: list[torch.Tensor], size: Sequence[int]) -> torch.Tensor | list[torch.Tensor]:
         """Return logits at `size`; the list of all levels' logits in training mode with deep supervision."""

@@ -13,7 +13,7 @@ from .activation import make_activation
 from .normalisation import make_norm
 from .typing import Size, Spec
 
-Padding = Literal["same", "valid"]
+Padding = Literal["same", "valid", "inner"]
 
 
 class ConvOptions(TypedDict, total=False):
@@ -44,11 +44,17 @@ def make_conv(
 ) -> nn.Module:
     """Return a convolution whose output is the input's size over `stride`, rounded up (`padding="same"`).
 
-    `transposed` gives the transposed convolution whose output is exactly `stride` times the input's size. With
+    `transposed` gives the transposed convolution whose output is exactly `stride` times the input's size; with
+    `padding="inner"` it reaches from the first to the last input position only: `stride * (size - 1) + 1`. With
     `padding="valid"` nothing is padded.
     """
     kernel, step = dims.per_axis(kernel_size, ndim), dims.per_axis(stride, ndim)
     dilations = dims.per_axis(dilation, ndim)
+    if padding == "inner":
+        if not transposed or any(k % 2 == 0 for k in kernel):
+            raise ConfigError("padding 'inner' is for transposed convolutions of odd kernels")
+        pad = [(k - 1) // 2 for k in kernel]
+        return dims.conv_transpose(ndim)(in_channels, out_channels, kernel, step, pad, groups=groups, bias=bias)
     if transposed:
         spare = [(k - s) % 2 for k, s in zip(kernel, step, strict=True)]
         if any(k < s or o >= s for k, s, o in zip(kernel, step, spare, strict=True)):
@@ -58,7 +64,7 @@ def make_conv(
         return dims.conv_transpose(ndim)(in_channels, out_channels, kernel, step, groups=groups, bias=bias, **pads)
     if padding == "same" and any(k % 2 == 0 and s == 1 for k, s in zip(kernel, step, strict=True)):
         raise ConfigError(f"kernel {kernel_size} is even: padding 'same' needs an odd kernel, or a stride")
-    pad = [d * (k - 1) // 2 for d, k in zip(dilations, kernel, strict=True)] if padding == "same" else 0
+    pad = [d * (k - 1) // 2 if padding == "same" else 0 for d, k in zip(dilations, kernel, strict=True)]
     return dims.conv(ndim)(in_channels, out_channels, kernel, step, pad, dilations, groups, bias)
 
 

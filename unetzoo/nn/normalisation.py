@@ -1,4 +1,4 @@
-"""Normalisation layers by name: batch, group, instance, layer, none."""
+"""Normalisation layers by name: batch, group, instance, layer, switchable, none."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from torch import nn
 from ..errors import ConfigError
 from . import dims
 from .spec import split_spec
+from .switchable import SwitchableNorm
 from .typing import Spec
 
-NORMS = ("batch", "group", "instance", "layer", "none")
+NORMS = ("batch", "group", "instance", "layer", "switchable", "none")
 
 
 class ChannelLayerNorm(nn.Module):
@@ -33,8 +34,9 @@ class ChannelLayerNorm(nn.Module):
 def make_norm(spec: Spec, channels: int, *, ndim: int) -> nn.Module:
     """Return the normalisation layer for `channels` channels.
 
-    `group` takes `num_groups` (32 unless told), lowered to the largest number that divides the channels; further
-    options are those of the torch layer. Raises `ConfigError` on an unknown name or option.
+    `group` takes `num_groups` (32 unless told), lowered to the largest number that divides the channels; where there
+    are fewer channels than that, `below` groups instead. Further options are those of the torch layer. Raises
+    `ConfigError` on an unknown name or option.
     """
     name, options = split_spec(spec, "normalisation", NORMS)
     try:
@@ -45,11 +47,16 @@ def make_norm(spec: Spec, channels: int, *, ndim: int) -> nn.Module:
                 return dims.instance_norm(ndim)(channels, **{"affine": True, **options})
             case "group":
                 groups = options.pop("num_groups", 32)
-                if not isinstance(groups, int) or groups < 1:
-                    raise ConfigError(f"num_groups is {groups!r}; expected a whole number from 1")
-                return nn.GroupNorm(math.gcd(groups, channels), channels, **options)  # type: ignore[arg-type]
+                below = options.pop("below", groups)
+                for number in (groups, below):
+                    if not isinstance(number, int) or number < 1:
+                        raise ConfigError(f"num_groups or below is {number!r}; expected a whole number from 1")
+                number = below if channels < groups else groups  # type: ignore[operator]
+                return nn.GroupNorm(math.gcd(number, channels), channels, **options)  # type: ignore[arg-type]
             case "layer":
                 return ChannelLayerNorm(channels, **options)  # type: ignore[arg-type]
+            case "switchable":
+                return SwitchableNorm(channels, **options)  # type: ignore[arg-type]
             case _:
                 return nn.Identity(**options)
     except TypeError as error:

@@ -1,0 +1,57 @@
+"""Calling a block factory with options that not every block has, or that differ from level to level."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import nn
+
+from ..errors import ConfigError
+from ..nn import dims
+from ..nn.typing import BlockFactory, Size
+
+
+def make_block(
+    block: BlockFactory,
+    in_channels: int,
+    out_channels: int,
+    *,
+    ndim: int,
+    stride: Size = 1,
+    transposed: bool = False,
+    options: Mapping[str, object] | None = None,
+) -> nn.Module:
+    """Return a block that divides the size by `stride`, or multiplies it if `transposed`.
+
+    `stride`, `transposed` and further `options` are passed on only where they are needed: a block of one resolution
+    does not take them. Raises `ConfigError` if the block does not take one that is needed.
+    """
+    chosen = dict(options or {})
+    if set(dims.per_axis(stride, ndim)) != {1}:
+        chosen["stride"] = stride
+    if transposed:
+        chosen["transposed"] = True
+    try:
+        return block(in_channels, out_channels, ndim=ndim, **chosen)
+    except TypeError as error:
+        name = getattr(getattr(block, "func", block), "__name__", "the block")
+        raise ConfigError(f"{name} cannot be built with {', '.join(chosen) or 'its options'}: {error}") from error
+
+
+def level_options(per_level: Mapping[str, Sequence[object]] | None, levels: int) -> list[dict[str, object]]:
+    """Return the block's options at each level, from a mapping of option to one value a level.
+
+    None leaves an option out at that level. Raises `ConfigError` where the number of values is not that of levels.
+
+    >>> level_options({"depth": [1, None, 3]}, 3)
+    [{'depth': 1}, {}, {'depth': 3}]
+    """
+    for option, values in (per_level or {}).items():
+        if len(values) != levels:
+            raise ConfigError(
+                f"{len(values)} values of {option!r} for the blocks: expected one for each of {levels} levels"
+            )
+    return [
+        {option: values[level] for option, values in (per_level or {}).items() if values[level] is not None}
+        for level in range(levels)
+    ]

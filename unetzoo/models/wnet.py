@@ -1,0 +1,98 @@
+"""The W-Net of two chained small U-Nets (Galdran et al., "State-of-the-art retinal vessel segmentation with
+minimalistic models", Scientific Reports 2022, figure 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+
+from ..blocks.double_conv import DoubleConv
+from ..centers.identity import Identity
+from ..decoders.unet import UNetDecoder
+from ..encoders.conv import ConvEncoder
+from ..heads.conv import ConvHead
+from ..network import DenseModel, Network
+from ..nn.typing import BlockFactory, Spec
+
+
+class WNet(DenseModel):
+    """Two U-Nets in a row: the second one sees the image and the logits of the first, and refines them.
+
+    `encoder`, `center`, `decoder` and `head` are those of the second network, `first` is the first one. With
+    `deep_supervision` training mode returns the logits of the second and of the first.
+
+    Args:
+        in_channels: channels of the image.
+        num_classes: channels of the logits, of the first network as well.
+        ndim: 2 or 3.
+        channels: channels of each level of both networks.
+        block: block of both networks.
+        skip_block: block on each skip connection.
+        upsample: as in `UNetDecoder`.
+        skip: as in `UNetDecoder`.
+        deep_supervision: whether training mode returns both networks' logits.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        num_classes: int,
+        ndim: int = 2,
+        channels: Sequence[int] = (8, 16, 32),
+        block: BlockFactory = DoubleConv,
+        skip_block: BlockFactory | None = None,
+        upsample: Spec = "deconv",
+        skip: Spec = "concat",
+        deep_supervision: bool = False,
+    ) -> None:
+        super().__init__(
+            in_channels=in_channels,
+            num_classes=num_classes,
+            ndim=ndim,
+            min_size=2 ** (len(channels) - 1),
+            make_head=None,
+        )
+
+        def unet(wide_in: int) -> Network:
+            encoder = ConvEncoder(wide_in, ndim=ndim, channels=channels, block=block)
+            decoder = UNetDecoder(
+                encoder.channels,
+                encoder.strides,
+                ndim=ndim,
+                upsample=upsample,
+                skip=skip,
+                block=block,
+                skip_block=skip_block,
+            )
+            return Network(
+                encoder,
+                Identity(channels[-1], ndim=ndim),
+                decoder,
+                partial(ConvHead, decoder.channels, decoder.strides, ndim=ndim),
+                in_channels=wide_in,
+                num_classes=num_classes,
+                ndim=ndim,
+                min_size=self.min_size,
+            )
+
+        self.first = unet(in_channels)
+        second = unet(in_channels + num_classes)
+        self.encoder, self.center, self.decoder, self.head = (
+            second.encoder,
+            second.center,
+            second.decoder,
+            second.head,
+        )
+        self.make_head = second.make_head
+        self.deep_supervision = deep_supervision
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
+        """Return the logits of (N, in_channels, *spatial); in training with deep supervision both networks'."""
+        self.check_input(x)
+        first = self.first(x)
+        features = self._part("encoder")(torch.cat([x, first], dim=1))
+        second = self._part("head")(self._part("decoder")(features), size=x.shape[2:])
+        return [second, first] if self.deep_supervision and self.training else second
