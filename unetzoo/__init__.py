@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from . import conformance as conformance
     from . import inference as inference
     from . import training as training
+    from .adapters.preprocessing import preprocessing
     from .card import ModelCard
     from .checkpoints.loading import load_checkpoint
     from .checkpoints.saving import from_pretrained, save_pretrained
@@ -42,6 +43,7 @@ __all__ = [
     "list_components",
     "list_models",
     "load_checkpoint",
+    "preprocessing",
     "register",
     "save_pretrained",
     "unregister",
@@ -55,6 +57,7 @@ _LAZY = {
     "create": "factory",
     "from_pretrained": "checkpoints.saving",
     "load_checkpoint": "checkpoints.loading",
+    "preprocessing": "adapters.preprocessing",
     "save_pretrained": "checkpoints.saving",
 }
 _SUBPACKAGES = ("conformance", "inference", "training")

@@ -54,7 +54,7 @@ def load_checkpoint(
         CheckpointError: the file cannot be read, or tensors are missing, left over or of another shape; all of them
             are told, and the model is left unchanged.
     """
-    state = _strip_prefix(_unwrap(source if isinstance(source, Mapping) else read_state_dict(Path(source))))
+    state = _strip_prefix(_unwrap(source)) if isinstance(source, Mapping) else read_tensors(Path(source))
     own = {key: tensor for key, tensor in model.state_dict().items() if not _skipped(key, skip)}
     candidates = [_match(name, state, own, skip) for name in _layouts(model, state)]
     best = min(candidates, key=lambda candidate: len(candidate.problems))
@@ -81,6 +81,11 @@ def read_state_dict(path: Path) -> Mapping[str, Any]:
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path}: holds a {type(content).__name__}; expected a state dict")
     return content
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Return the state dict that the file holds, out of a surrounding entry and without the `module.` prefix."""
+    return _strip_prefix(_unwrap(read_state_dict(path)))
 
 
 def load_published(model: nn.Module, checkpoint: str | os.PathLike[str]) -> Loaded:

@@ -1,0 +1,232 @@
+"""timm backbones as encoders: any size, any pattern of strides, real weights, freezing and checkpointing."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import timm
+import torch
+
+import unetzoo
+from unetzoo.adapters.timm import TimmEncoder
+
+# One small backbone of each way that timm's features come: strides from 2, 4, 1, 8; channels last; windows; unpadded
+# stems; sizes that must divide; one stride; a fixed image size; a hook network; no power of two.
+SPREAD = [
+    "test_resnet",
+    "convnext_atto",
+    "vgg11",
+    "levit_conv_128s",
+    "swinv2_cr_tiny_224",
+    "mambaout_femto",
+    "dla34",
+    "test_vit",
+    "vit_tiny_patch16_224",
+    "mixer_s32_224",
+    "pit_ti_224",
+    "mobilevit_xxs",
+]
+
+
+def features_of(encoder: TimmEncoder, size: tuple[int, int]) -> list[torch.Tensor]:
+    return encoder(torch.randn(2, 3, *size))
+
+
+@pytest.mark.parametrize("name", SPREAD)
+def test_features_have_the_declared_channels_and_strides_at_an_odd_size_and_all_parameters_learn(name: str) -> None:
+    torch.manual_seed(0)
+    encoder = TimmEncoder(3, ndim=2, backbone=name)
+    size = (75, 61)
+    features = features_of(encoder, size)
+    promised = [
+        (2, channels, math.ceil(size[0] / stride), math.ceil(size[1] / stride))
+        for channels, stride in zip(encoder.channels, encoder.strides, strict=True)
+    ]
+    assert [tuple(feature.shape) for feature in features] == promised
+    assert encoder.strides == sorted(encoder.strides)
+    assert all(math.log2(stride).is_integer() for stride in encoder.strides)
+    sum(feature.square().mean() for feature in features).backward()
+    assert [key for key, parameter in encoder.named_parameters() if parameter.grad is None] == []
+
+
+@pytest.mark.parametrize("name", ["inception_v4", "test_nfnet"])
+def test_a_model_on_the_backbone_takes_an_odd_size(name: str) -> None:
+    model = unetzoo.create("unet", num_classes=2, encoder=f"timm/{name}").eval()
+    assert model(torch.randn(1, 3, 75, 101)).shape == (1, 2, 75, 101)
+
+
+def test_at_a_divisible_size_the_features_are_timms_own() -> None:
+    encoder = TimmEncoder(3, ndim=2, backbone="test_resnet").eval()
+    x = torch.randn(1, 3, 64, 96)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(encoder(x), encoder.model(x), strict=True))
+
+
+def test_features_of_an_odd_size_are_those_of_the_image_padded_with_zeros() -> None:
+    encoder = TimmEncoder(3, ndim=2, backbone="test_resnet").eval()
+    x = torch.randn(1, 3, 50, 96)
+    padded = torch.zeros(1, 3, 64, 96)
+    padded[:, :, :50] = x
+    expected = [f[:, :, : math.ceil(50 / s)] for f, s in zip(encoder.model(padded), encoder.strides, strict=True)]
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(encoder(x), expected, strict=True))
+
+
+def test_channels_last_features_are_permuted_by_what_timm_declares() -> None:
+    encoder = TimmEncoder(3, ndim=2, backbone="mambaout_femto").eval()
+    x = torch.randn(1, 3, 64, 64)
+    assert torch.equal(encoder(x)[0], encoder.model(x)[0].permute(0, 3, 1, 2))
+
+
+def test_a_backbone_of_one_fixed_size_sees_the_image_resized_to_it() -> None:
+    encoder = TimmEncoder(3, ndim=2, backbone="mixer_s32_224").eval()
+    seen: list[torch.Size] = []
+    encoder.model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape))
+    features_of(encoder, (96, 130))
+    assert seen == [(2, 3, 224, 224)]
+
+
+def test_img_size_builds_a_fixed_backbone_for_another_size() -> None:
+    encoder = TimmEncoder(3, ndim=2, backbone="mixer_s32_224", img_size=(64, 96)).eval()
+    seen: list[torch.Size] = []
+    encoder.model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape))
+    features_of(encoder, (64, 96))
+    assert seen == [(2, 3, 64, 96)]
+
+
+def test_a_plain_transformer_gives_the_strides_of_the_simple_feature_pyramid() -> None:
+    encoder = TimmEncoder(3, ndim=2, backbone="test_vit", pyramid_channels=8)
+    assert encoder.strides == [4, 8, 16, 32]
+    assert encoder.channels == [8, 8, 8, 8]
+
+
+def test_depth_takes_levels_from_the_finest_and_leaves_no_deeper_layers() -> None:
+    whole = TimmEncoder(3, ndim=2, backbone="test_resnet")
+    part = TimmEncoder(3, ndim=2, backbone="test_resnet", depth=3)
+    assert part.strides == whole.strides[:3]
+    assert sum(p.numel() for p in part.parameters()) < sum(p.numel() for p in whole.parameters())
+    assert TimmEncoder(3, ndim=2, backbone="test_vit", depth=2).strides == [4, 8]
+
+
+def test_levels_and_depth_together_are_refused() -> None:
+    with pytest.raises(unetzoo.ConfigError, match="levels and depth"):
+        TimmEncoder(3, ndim=2, backbone="test_resnet", depth=2, levels=(0,))
+
+
+def test_a_level_that_is_not_there_is_refused() -> None:
+    with pytest.raises(unetzoo.ConfigError, match="4 levels"):
+        TimmEncoder(3, ndim=2, backbone="test_vit", levels=(7,))
+
+
+def test_output_stride_dilates_where_timm_can_and_is_refused_where_not() -> None:
+    encoder = TimmEncoder(3, ndim=2, backbone="test_resnet", output_stride=8)
+    assert encoder.strides == [2, 4, 8, 8, 8]
+    assert [f.shape[2] for f in features_of(encoder, (64, 64))] == [32, 16, 8, 8, 8]
+    with pytest.raises(unetzoo.ConfigError, match="output_stride=8"):
+        TimmEncoder(3, ndim=2, backbone="vgg11", output_stride=8)
+
+
+def test_a_backbone_without_a_pyramid_is_refused_with_the_reason() -> None:
+    with pytest.raises(unetzoo.ConfigError, match="two scales"):
+        unetzoo.create("unet", encoder="timm/crossvit_tiny_240")
+
+
+def test_an_unknown_option_is_refused_by_name() -> None:
+    with pytest.raises(unetzoo.ConfigError, match="drop_pth_rate"):
+        unetzoo.create("unet", encoder={"name": "timm/test_resnet", "drop_pth_rate": 0.1})
+
+
+def test_an_unknown_backbone_is_answered_with_near_names() -> None:
+    with pytest.raises(unetzoo.ConfigError, match="resnet34"):
+        unetzoo.create("unet", encoder="timm/resnet43")
+
+
+def test_pretrained_loads_a_local_file_and_adapts_the_first_convolution(tmp_path) -> None:
+    torch.manual_seed(1)
+    source = timm.create_model("test_resnet")
+    file = tmp_path / "weights.pth"
+    torch.save(source.state_dict(), file)
+    part = {"name": "timm/test_resnet", "weights": str(file)}
+    model = unetzoo.create("unet", encoder=part, pretrained=True)
+    theirs = source.state_dict()
+    ours = model.encoder.model.state_dict()
+    shared = [key for key in ours if key in theirs]
+    assert len(shared) == len(ours)
+    assert all(torch.equal(ours[key], theirs[key]) for key in shared)
+    gray = unetzoo.create("unet", encoder=part, pretrained=True, in_channels=1).encoder.model.state_dict()
+    (stem,) = [key for key in ours if gray[key].shape != ours[key].shape]
+    torch.testing.assert_close(gray[stem], theirs[stem].sum(1, keepdim=True))
+
+
+def test_weights_that_are_neither_file_nor_package_are_refused() -> None:
+    part = {"name": "timm/test_resnet", "weights": "nowhere.pth"}
+    with pytest.raises(unetzoo.CheckpointError, match=r"nowhere\.pth"):
+        unetzoo.create("unet", encoder=part, pretrained=True)
+
+
+def test_a_saved_model_comes_back_without_looking_for_encoder_weights(tmp_path) -> None:
+    file = tmp_path / "weights.pth"
+    torch.save(timm.create_model("test_resnet").state_dict(), file)
+    part = {"name": "timm/test_resnet", "weights": str(file)}
+    model = unetzoo.create("unet", encoder=part, pretrained=True).eval()
+    unetzoo.save_pretrained(model, tmp_path / "saved")
+    file.unlink()
+    again = unetzoo.from_pretrained(tmp_path / "saved")
+    x = torch.randn(1, 3, 33, 40)
+    assert torch.equal(again(x), model(x))
+
+
+def test_a_frozen_encoder_neither_learns_nor_drops_nor_moves_its_statistics() -> None:
+    model = unetzoo.create("unet", encoder={"name": "timm/test_resnet", "drop_path_rate": 0.5})
+    model.freeze_encoder()
+    model.train()
+    before = {key: value.clone() for key, value in model.encoder.state_dict().items()}
+    x = torch.randn(2, 3, 64, 64)
+    first, second = model.encoder(x), model.encoder(x)
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    model(x).sum().backward()
+    assert all(parameter.grad is None for parameter in model.encoder.parameters())
+    assert all(torch.equal(value, before[key]) for key, value in model.encoder.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_efficientnet"])
+def test_gradient_checkpointing_reaches_the_backbone_and_changes_no_gradient(name: str, monkeypatch) -> None:
+    torch.manual_seed(0)
+    encoder = TimmEncoder(3, ndim=2, backbone=name)
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    x = torch.randn(2, 3, 64, 64)
+    repeated = 0
+    plain = torch.utils.checkpoint.checkpoint
+
+    def gradients() -> list[torch.Tensor]:
+        encoder.zero_grad()
+        sum(feature.square().mean() for feature in encoder(x)).backward()
+        return [parameter.grad.clone() for parameter in encoder.parameters()]
+
+    def counting(*args, **kwargs):
+        nonlocal repeated
+        repeated += 1
+        return plain(*args, **kwargs)
+
+    expected = gradients()
+    monkeypatch.setattr("torch.utils.checkpoint.checkpoint", counting)
+    monkeypatch.setattr("timm.models._manipulate.torch.utils.checkpoint.checkpoint", counting)
+    encoder.set_gradient_checkpointing(True)
+    for ours, theirs in zip(gradients(), expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
+    assert repeated > 0
+
+
+def test_preprocessing_tells_mean_deviation_range_and_interpolation() -> None:
+    model = unetzoo.create("unet", encoder="timm/tf_efficientnet_lite0")
+    found = unetzoo.preprocessing(model)
+    assert (found.mean, found.std, found.input_range) == ((0.5,) * 3, (0.5,) * 3, (0.0, 1.0))
+    assert (found.interpolation, found.image_size) == ("bicubic", (224, 224))
+    gray = unetzoo.create("unet", encoder="timm/resnet18", in_channels=1)
+    assert unetzoo.preprocessing(gray).mean == pytest.approx(((0.485 + 0.456 + 0.406) / 3,))
+
+
+def test_a_model_without_published_encoder_weights_has_no_preprocessing() -> None:
+    with pytest.raises(unetzoo.ConfigError, match="no published weights"):
+        unetzoo.preprocessing(unetzoo.create("unet", encoder={"name": "conv", "channels": [4, 8]}))

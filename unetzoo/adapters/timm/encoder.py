@@ -1,0 +1,205 @@
+"""Encoders from timm: any backbone that gives feature maps, at any image size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, cast
+
+import timm
+import torch
+from timm.layers import Format
+from timm.models import FeatureInfo, FeatureListNet, PretrainedCfg
+from torch import nn
+from torch.nn import functional as F
+
+from ...errors import ConfigError
+from ...nn.resampling import fit, interpolate
+from .families import family, takes
+from .pyramid import STRIDES, Pyramid
+from .weights import preprocessing_of, read_source
+
+Extent = tuple[int, int]
+
+
+class TimmEncoder(nn.Module):
+    """A timm backbone: (N, in_channels, H, W) to its feature maps, finest first, of size ceil(H / stride) each.
+
+    The image is padded with zeros, at the bottom and on the right, to what the backbone divides by. A backbone whose
+    weights are made for one image size sees the image resized to that size, which `img_size` sets where timm can
+    build it for another. Strides that are no power of two are resampled to the nearest one. A backbone of one stride
+    (plain transformers, mixers) gets the simple feature pyramid on its last features: strides 4 to 32.
+
+    Args:
+        in_channels: channels of the image; other than three, timm adapts the first convolution and its weights.
+        ndim: spatial dimensions.
+        backbone: architecture, with or without a tag (`resnet34.a1_in1k`).
+        levels: which levels to give, by index from the finest; all unless told.
+        depth: how many levels to give, from the finest; an alternative to `levels`.
+        output_stride: the coarsest stride, where timm can dilate the backbone (8 or 16).
+        img_size: the image size that the backbone is built for, one number or (H, W).
+        pyramid_channels: channels of every level of the simple feature pyramid.
+        pretrained: load weights: timm's own, or those of `weights`.
+        weights: where `pretrained` loads from instead: a file, or the name of an installed package that holds them.
+        **options: what else `timm.create_model` takes for this backbone.
+
+    Raises:
+        ConfigError: the backbone cannot be an encoder, or does not take an option.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        ndim: int,
+        backbone: str,
+        levels: Sequence[int] | None = None,
+        depth: int | None = None,
+        output_stride: int | None = None,
+        img_size: int | Extent | None = None,
+        pyramid_channels: int = 256,
+        pretrained: bool = False,
+        weights: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        facts = family(backbone)
+        if facts.refused:
+            raise ConfigError(f"timm's {backbone!r} cannot be an encoder: {facts.refused}")
+        if ndim != 2:
+            raise ConfigError(f"timm backbones are two-dimensional; got ndim={ndim}")
+        chosen = _chosen(levels, depth)
+        config = timm.get_pretrained_cfg(backbone) or PretrainedCfg()
+        dynamic = takes(backbone, "dynamic_img_size")
+        fixed = config.fixed_input_size and not dynamic
+        given = {
+            **({"dynamic_img_size": True} if dynamic else {}),
+            **({"img_size": img_size} if img_size is not None else {}),
+            **({"output_stride": output_stride} if output_stride is not None else {}),
+            **({"out_indices": chosen} if chosen is not None and not facts.flat else {}),
+            **options,
+        }
+        if pretrained and weights is not None:
+            given["pretrained_cfg_overlay"] = {"state_dict": read_source(weights, backbone)}
+        self.model = _build(backbone, in_channels, given, pretrained=pretrained)
+        for name in facts.unused:
+            _remove(self.model, name)
+        self.preprocessing = preprocessing_of(config, in_channels)
+        self.channels_last = getattr(self.model, "output_fmt", None) == Format.NHWC
+        self.unpadded = facts.unpadded
+        self.image_size: Extent | None = None
+        if fixed:
+            self.image_size = _pair(img_size if img_size is not None else config.input_size[1:])
+        info = cast(FeatureInfo, self.model.feature_info)
+        self.native_strides: list[int] = info.reduction()
+        self.channels: list[int] = info.channels()
+        self.strides = [2 ** round(math.log2(stride)) for stride in self.native_strides]
+        coarsest = max(self.native_strides)
+        self.divisor = math.lcm(facts.multiple, *(coarsest * block for block in _block_sizes(self.model)))
+        self.smallest = facts.smallest
+        self.pyramid: Pyramid | None = None
+        if len(set(self.native_strides)) == 1 and len(self.native_strides) > 1:
+            if not facts.flat and chosen is not None:
+                raise ConfigError(f"timm's {backbone!r} has one stride; create it without levels and depth")
+            source, width = self.strides[-1], self.channels[-1]
+            self.native_strides = self.native_strides[-1:]
+            self.strides = [STRIDES[index] for index in _within(chosen, len(STRIDES), backbone)]
+            self.channels = [pyramid_channels] * len(self.strides)
+            self.pyramid = Pyramid(width, pyramid_channels, source=source, strides=self.strides)
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Return one tensor a level."""
+        size = x.shape[2:]
+        features = list(self.model(self._adapt(x)))
+        if self.channels_last:
+            features = [feature.permute(0, 3, 1, 2) for feature in features]
+        if self.pyramid is not None:
+            source = 2 ** round(math.log2(self.native_strides[0]))
+            features = self.pyramid(self._resample(features[-1], self.native_strides[0], source, size))
+            return [_crop(feature, _over(size, stride)) for feature, stride in zip(features, self.strides, strict=True)]
+        return [
+            self._resample(feature, native, stride, size)
+            for feature, native, stride in zip(features, self.native_strides, self.strides, strict=True)
+        ]
+
+    def set_gradient_checkpointing(self, enable: bool) -> None:
+        """Turn timm's own checkpointing on or off, in the backbones that have it."""
+        net = self.model if hasattr(self.model, "set_grad_checkpointing") else self.model.model
+        try:
+            cast(FeatureListNet, net).set_grad_checkpointing(enable)
+        except AssertionError:
+            return
+
+    def _adapt(self, x: torch.Tensor) -> torch.Tensor:
+        """Bring the image to a size that the backbone takes."""
+        if self.image_size is not None:
+            return interpolate(x, self.image_size)
+        height, width = self._padded(x.shape[2:])
+        spare = (width - x.shape[3], height - x.shape[2])
+        if all(type(pixels) is int and pixels == 0 for pixels in spare):
+            return x
+        return F.pad(x, (0, spare[0], 0, spare[1]))
+
+    def _padded(self, size: Sequence[int]) -> tuple[int, ...]:
+        return tuple(-(-max(side, self.smallest) // self.divisor) * self.divisor for side in size)
+
+    def _resample(self, feature: torch.Tensor, native: int, stride: int, size: Sequence[int]) -> torch.Tensor:
+        """Bring features to the size that `stride` promises for an image of `size`."""
+        want = _over(size, stride)
+        if self.image_size is not None:
+            return interpolate(feature, want)
+        if native != stride:
+            feature = interpolate(feature, _over(self._padded(size), stride))
+        elif self.unpadded:
+            feature = fit(feature, _over(self._padded(size), stride))
+        return _crop(feature, want)
+
+
+def _build(backbone: str, in_channels: int, options: dict[str, Any], *, pretrained: bool) -> nn.Module:
+    try:
+        return timm.create_model(backbone, pretrained=pretrained, features_only=True, in_chans=in_channels, **options)
+    except (TypeError, ValueError, AssertionError, IndexError, NotImplementedError) as error:
+        told = ", ".join(f"{key}={value!r}" for key, value in options.items() if key != "pretrained_cfg_overlay")
+        raise ConfigError(
+            f"timm cannot build {backbone!r} with {told or 'no options'}: {error or type(error).__name__}"
+        ) from error
+
+
+def _remove(model: nn.Module, name: str) -> None:
+    path, _, last = name.rpartition(".")
+    parent = model.get_submodule(path)
+    if hasattr(parent, last):
+        setattr(parent, last, nn.Identity() if isinstance(getattr(parent, last), nn.Module) else None)
+
+
+def _block_sizes(model: nn.Module) -> set[int]:
+    """Sides of the windows that block-local attention cuts features into; they must divide."""
+    sizes = {getattr(module, "block_size", 1) for module in model.modules()}
+    return {size for size in sizes if isinstance(size, int)}
+
+
+def _chosen(levels: Sequence[int] | None, depth: int | None) -> tuple[int, ...] | None:
+    if levels is not None and depth is not None:
+        raise ConfigError("levels and depth both say which levels to give; leave one of them out")
+    if depth is not None and depth < 1:
+        raise ConfigError(f"depth is {depth}; expected at least 1")
+    return tuple(range(depth)) if depth is not None else None if levels is None else tuple(levels)
+
+
+def _within(chosen: tuple[int, ...] | None, count: int, backbone: str) -> tuple[int, ...]:
+    chosen = tuple(range(count)) if chosen is None else chosen
+    if not chosen or max(chosen) >= count or min(chosen) < 0:
+        raise ConfigError(f"{backbone!r} has {count} levels; got levels {list(chosen)}")
+    return chosen
+
+
+def _pair(size: int | Sequence[int]) -> Extent:
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+
+def _over(size: Sequence[int], stride: int) -> tuple[int, ...]:
+    return tuple(-(-side // stride) for side in size)
+
+
+def _crop(feature: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    return feature[:, :, : size[0], : size[1]]
