@@ -14,9 +14,9 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT))
 
-from golden.rows import Row, rows  # noqa: E402
+from tests.golden.rows import Row, rows  # noqa: E402
 
 HEAD = """# Agreement with the authors' code
 

@@ -6,7 +6,7 @@ import gc
 from collections.abc import Iterator
 
 import pytest
-from golden.rows import HERE, Row, rows
+from tests.golden.rows import HERE, Row, rows
 
 ROWS = rows()
 
