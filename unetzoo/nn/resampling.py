@@ -13,9 +13,10 @@ from ..errors import ConfigError
 from . import dims
 from .convolution import ConvNormAct, make_conv
 from .spec import split_spec
+from .spectral import HybridPool, SpectralPool
 from .typing import Size, Spec
 
-DOWNSAMPLERS = ("max", "avg", "conv")
+DOWNSAMPLERS = ("max", "avg", "conv", "spectral", "hybrid")
 UPSAMPLERS = ("deconv", "linear", "nearest")
 
 
@@ -58,9 +59,10 @@ def center_crop(x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
 
 
 def make_downsample(spec: Spec, channels: int, factor: Size, *, ndim: int) -> nn.Module:
-    """Return a layer that lowers the size by `factor`: max pooling, average pooling or a strided convolution.
+    """Return a layer that lowers the size by `factor`.
 
-    `max` and `avg` take `ceil_mode`; `conv` takes `kernel_size` (the factor unless told).
+    `max` and `avg` pool, with `ceil_mode`; `conv` is a strided convolution of `kernel_size` (the factor unless told);
+    `spectral` crops the Hartley spectrum; `hybrid` joins that with max pooling.
     """
     name, options = split_spec(spec, "downsampling", DOWNSAMPLERS)
     step = dims.per_axis(factor, ndim)
@@ -70,6 +72,10 @@ def make_downsample(spec: Spec, channels: int, factor: Size, *, ndim: int) -> nn
                 return dims.max_pool(ndim)(step, step, **options)
             case "avg":
                 return dims.avg_pool(ndim)(step, step, **options)
+            case "spectral":
+                return SpectralPool(step, **options)
+            case "hybrid":
+                return HybridPool(channels, step, ndim=ndim, **options)
             case _:
                 return make_conv(channels, channels, ndim=ndim, stride=step, **{"kernel_size": step, **options})  # type: ignore[arg-type]
     except TypeError as error:

@@ -1,0 +1,61 @@
+"""Switchable normalisation (Luo et al., "Differentiable learning-to-normalize", ICLR 2019, section 2)."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+class SwitchableNorm(nn.Module):
+    """Normalises by a learned mixture of instance, layer and batch statistics: (N, C, *S) to the same.
+
+    The mixture of the means and that of the variances have a softmax each. Evaluation takes the running batch
+    statistics, updated by `momentum` in training.
+    """
+
+    running_mean: torch.Tensor
+    running_var: torch.Tensor
+
+    def __init__(self, channels: int, *, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.mean_mixture = nn.Parameter(torch.ones(3))
+        self.var_mixture = nn.Parameter(torch.ones(3))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+        self.eps = eps
+        self.momentum = momentum
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalise."""
+        axes = tuple(range(2, x.ndim))
+        values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        instance_mean = values.mean(axes)
+        instance_var = values.var(axes, unbiased=False)
+        square = instance_var + instance_mean**2
+        layer_mean = instance_mean.mean(1, keepdim=True)
+        layer_var = square.mean(1, keepdim=True) - layer_mean**2
+        if self.training:
+            batch_mean = instance_mean.mean(0)
+            batch_var = square.mean(0) - batch_mean**2
+            self._update(batch_mean.detach(), batch_var.detach())
+        else:
+            batch_mean, batch_var = self.running_mean, self.running_var
+        mean = _mix(self.mean_mixture, instance_mean, layer_mean, batch_mean)
+        var = _mix(self.var_mixture, instance_var, layer_var, batch_var)
+        gain = self.weight * torch.rsqrt(var + self.eps)
+        shift = self.bias - mean * gain
+        shape = (*gain.shape, *[1] * len(axes))
+        return (values * gain.view(shape) + shift.view(shape)).to(x.dtype)
+
+    @torch.no_grad()
+    def _update(self, mean: torch.Tensor, var: torch.Tensor) -> None:
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+        self.running_var.lerp_(var.to(self.running_var.dtype), self.momentum)
+
+
+def _mix(mixture: torch.Tensor, instance: torch.Tensor, layer: torch.Tensor, batch: torch.Tensor) -> torch.Tensor:
+    """Return the mixture of statistics, (N, C)."""
+    first, second, third = mixture.softmax(0)
+    return first * instance + second * layer + third * batch
