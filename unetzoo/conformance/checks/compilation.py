@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -105,11 +106,8 @@ def _run_dynamic(ctx: Context, compiled: Callable[[Tensor], object], size: Axes)
 
 
 def _growing(ctx: Context) -> list[Axes]:
-    """Four legal sizes; all are multiples of the coarsest stride, so that padding branches go the same way."""
-    step = [max(d, ctx.claims.coarsest_stride) for d in ctx.claims.divisor]
-    return [
-        ctx.claims.legal(
-            tuple(-(-s // d) * d + k * d * (1 + axis) for axis, (s, d) in enumerate(zip(ctx.size, step, strict=True)))
-        )
-        for k in range(4)
-    ]
+    """Four legal sizes; all are multiples of the coarsest stride, so that the branches for odd maps go one way."""
+    step = [math.lcm(d, ctx.claims.coarsest_stride) for d in ctx.claims.divisor]
+    blocks = [-(-s // d) for s, d in zip(ctx.size, step, strict=True)]
+    sizes = [tuple(d * (b + k * (1 + i)) for i, (b, d) in enumerate(zip(blocks, step, strict=True))) for k in range(4)]
+    return [ctx.claims.legal(size) for size in sizes]

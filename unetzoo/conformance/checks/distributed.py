@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from unetzoo.conformance.check import BACKWARD, CheckFailed, Measurement, Unavailable, agree, check, expect, worst
 from unetzoo.conformance.context import Context
+from unetzoo.conformance.stochastic import without_dropout
 from unetzoo.conformance.tracing import blame, brief, listing
 
 _PATIENCE = 120.0  # seconds after which a silent process counts as no evidence
@@ -93,7 +94,7 @@ def check_sync_bn(ctx: Context) -> Measurement | None:
             raise CheckFailed(
                 f"training with SyncBatchNorm in two processes failed: {'; '.join(errors) or 'timed out'}"
             )
-        joint = _still(ctx.train_model())
+        joint = without_dropout(ctx.train_model())
         with torch.no_grad():
             whole = ctx.output(joint, ctx.input(batch=4)).cpu()
         parts = torch.cat([report["output"] for report in reports])
@@ -105,17 +106,9 @@ def check_sync_bn(ctx: Context) -> Measurement | None:
 
 def _sync_replica(ctx: Context, rank: int, world_size: int) -> _Report:
     """The train output for this process's half of a batch of four."""
-    model = _still(nn.SyncBatchNorm.convert_sync_batchnorm(ctx.train_model()))
+    model = without_dropout(nn.SyncBatchNorm.convert_sync_batchnorm(ctx.train_model()))
     with torch.no_grad():
         return {"output": ctx.output(model, ctx.input(batch=4).chunk(world_size)[rank])}
-
-
-def _still(model: nn.Module) -> nn.Module:
-    """The model with its dropout off."""
-    for module in model.modules():
-        if "drop" in type(module).__name__.lower():
-            module.eval()
-    return model
 
 
 @check(requires=BACKWARD, devices="cuda", level="advice", cost="slow")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shutil
 import warnings
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from unetzoo.conformance.check import FORWARD, Measurement, Unavailable, agree, check, expect, worst
+from unetzoo.conformance.claims import Axes
 from unetzoo.conformance.context import Context, tensors_in
 from unetzoo.conformance.tracing import blame
 
@@ -41,7 +43,7 @@ def check_export_dynamic(ctx: Context) -> Measurement | None:
     ``int()``, numpy and arithmetic on a cached size turn the example's size into a constant of the program.
     """
     ctx.require(ctx.claims.fixed_size is None, "claims a fixed size")
-    model, x = ctx.eval_model(dtype=torch.float32), ctx.input(dtype=torch.float32)
+    model, x = ctx.eval_model(dtype=torch.float32), ctx.input(size=_aligned(ctx, 0), dtype=torch.float32)
     module = _program(model, x, _dynamic(x)).module()
     return worst(_compare(ctx, model, module, other, "the exported program") for other in _other_sizes(ctx))
 
@@ -55,8 +57,8 @@ def check_onnx(ctx: Context) -> Measurement | None:
         raise Unavailable(f"needs the packages {', '.join(missing)}: pip install unetzoo[export]")
     import onnxruntime
 
-    model, x = ctx.eval_model(dtype=torch.float32), ctx.input(dtype=torch.float32)
     fixed = ctx.claims.fixed_size is not None
+    model, x = ctx.eval_model(dtype=torch.float32), ctx.input(size=_aligned(ctx, 0), dtype=torch.float32)
     path = ctx.tmp_path / "model.onnx"
     logging.disable(logging.CRITICAL)
     with blame("torch.onnx.export(dynamo=True)", _HINT):
@@ -75,7 +77,7 @@ def check_onnx(ctx: Context) -> Measurement | None:
         return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: x.numpy()})[0])
 
     found = []
-    for other in _others(ctx) if fixed else [*_others(ctx), *_other_sizes(ctx)]:
+    for other in [-x] if fixed else [-x, *_other_sizes(ctx)]:
         found.append(_compare(ctx, model, run, other, "onnxruntime"))
         _same_classes(ctx.output(model, other), run(other))
     return worst(found)
@@ -124,11 +126,16 @@ def _others(ctx: Context) -> list[Tensor]:
     return [ctx.input(dtype=torch.float32, seed=1), -ctx.input(dtype=torch.float32)]
 
 
+def _aligned(ctx: Context, factor: int, order: int = 1) -> Axes:
+    """A legal size that is a multiple of the coarsest stride, so that the branches for odd maps go one way."""
+    step = [math.lcm(d, ctx.claims.coarsest_stride) for d in ctx.claims.divisor]
+    wanted = tuple(d * (-(-s // d) + factor) for s, d in zip(ctx.size[::order], step, strict=True))
+    return ctx.claims.legal(wanted)
+
+
 def _other_sizes(ctx: Context) -> list[Tensor]:
-    step = [max(d, ctx.claims.coarsest_stride) for d in ctx.claims.divisor]
-    larger = ctx.claims.legal(tuple(s + 2 * d for s, d in zip(ctx.size, step, strict=True)))
-    swapped = ctx.claims.legal(tuple(reversed([s + d for s, d in zip(ctx.size, step, strict=True)])))
-    return [ctx.input(3, size, dtype=torch.float32, seed=2) for size in (larger, swapped)]
+    sizes = (_aligned(ctx, 2), _aligned(ctx, 1, order=-1))
+    return [ctx.input(3, size, dtype=torch.float32, seed=2) for size in sizes]
 
 
 def _dynamic(x: Tensor) -> tuple[dict[int, object]]:
@@ -138,7 +145,7 @@ def _dynamic(x: Tensor) -> tuple[dict[int, object]]:
 def _compare(
     ctx: Context, model: nn.Module, other: Callable[[Tensor], object], x: Tensor, what: str, tolerance: float = 1e-4
 ) -> Measurement:
-    case = f"{what} on input {list(x.shape)} (example {[2, ctx.in_channels, *ctx.size]})"
+    case = f"{what} on input {list(x.shape)}"
     with blame(case, _HINT):
         actual = tensors_in(other(x))[0]
     return agree(actual, ctx.output(model, x), tolerance, f"the output of {case}", _HINT)

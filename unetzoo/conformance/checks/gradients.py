@@ -163,8 +163,11 @@ def _gradcheck(ctx: Context, *, training: bool, bound: float) -> Measurement:
     worst_error = 0.0
     groups: dict[str, dict[str, Tensor]] = {"the input": {"the input": x}, "the parameters": dict(weights)}
     for what, leaves in groups.items():
-        # Kinks of ReLU and max pooling spoil a direction now and then, a wrong backward spoils them all.
-        error = sorted(_direction_error(ctx, model, x, leaves, seed) for seed in range(3))[1]
+        # Kinks of ReLU and max pooling spoil a direction now and then, a wrong backward spoils them all: one bad
+        # direction of three is let pass.
+        error = _direction_error(ctx, model, x, leaves, 0)
+        if not error <= bound:
+            error = max(_direction_error(ctx, model, x, leaves, seed) for seed in (1, 2))
         worst_error = max(worst_error, error)
         if not error <= bound:
             limit = max(bound, 1e-3)

@@ -49,8 +49,8 @@ def check_init_statistics(ctx: Context) -> Measurement:
         hint = "Initialise by the fan-in (He et al. 2015) or normalise"
         expect(
             least <= spread <= 20,
-            f"fresh logits of {name} have a standard deviation of {spread:.3g} within a channel, expected {least:g} to 20. "
-            f"{along}. {hint}, or declare zero_init_output",
+            f"fresh logits of {name} have a standard deviation of {spread:.3g} within a channel, expected {least:g} to "
+            f"20. {along}. {hint}, or declare zero_init_output",
             spread,
             20 if spread > 1 else least,
         )

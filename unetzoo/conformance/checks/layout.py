@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
 from unetzoo.conformance.check import BACKWARD, FORWARD, Measurement, agree, check, expect, worst
 from unetzoo.conformance.context import Context
+from unetzoo.conformance.stochastic import repeats, without_dropout
 from unetzoo.conformance.tracing import blame, listing
+
+_HINT = "Use reshape or flatten instead of view, and nothing that counts on the order of memory"
 
 
 def _channels_last(ctx: Context) -> torch.memory_format:
@@ -25,58 +26,62 @@ def check_channels_last(ctx: Context) -> Measurement | None:
     the values, and in float32, where the CPU keeps a 3-D layout that float64 drops; outputs and gradients are compared.
     """
     memory_format = _channels_last(ctx)
+    found = []
+    for dtype, tolerance in ((torch.float64, 1e-9), (torch.float32, 1e-4)):
+        x = ctx.input(dtype=dtype)
+        last = x.contiguous(memory_format=memory_format)
+        plain, converted = (ctx.eval_model(dtype=dtype) for _ in range(2))
+        converted.to(memory_format=memory_format)
+        expected = _run(ctx, plain, x, "a contiguous input")
+        runs = {"a channels-last input": (plain, last), "a channels-last network": (converted, last)}
+        if dtype == torch.float64:
+            wide = torch.zeros((*x.shape[:-1], 2 * x.shape[-1]), dtype=dtype, device=x.device)
+            wide[..., ::2] = x
+            runs["a transposed input"] = (plain, x.transpose(-1, -2).contiguous().transpose(-1, -2))
+            runs["a strided slice of a wider tensor"] = (plain, wide[..., ::2])
+        for case, (model, strided) in runs.items():
+            case = f"{case} of {str(dtype).removeprefix('torch.')}"
+            found += _agree(_run(ctx, model, strided, case), expected, case, tolerance)
+    one = x[:1]
+    repeated = _run(ctx, plain, one.repeat(2, *[1] * (x.dim() - 1)), "a repeated input")
+    found += _agree(_run(ctx, plain, one.expand_as(x), "an expanded batch"), repeated, "an expanded batch", 1e-4)
+    return worst([*found, *_in_training(ctx, memory_format)])
+
+
+def _in_training(ctx: Context, memory_format: torch.memory_format) -> list[Measurement]:
     x = ctx.input()
-    wide = torch.zeros((*x.shape[:-1], 2 * x.shape[-1]), dtype=x.dtype, device=x.device)
-    wide[..., ::2] = x
     last = x.contiguous(memory_format=memory_format)
-    single = x.float().contiguous(memory_format=memory_format)
-    repeated = x[:1].repeat(2, *[1] * (x.dim() - 1))
-    cases = [
-        _Case("a channels-last input", x, last),
-        _Case("a channels-last input in training mode", x, last, training=True),
-        _Case("a transposed input", x, x.transpose(-1, -2).contiguous().transpose(-1, -2)),
-        _Case("a strided slice of a wider tensor", x, wide[..., ::2]),
-        _Case("an expanded batch", repeated, x[:1].expand_as(x)),
-        _Case("a channels-last network", x, last, convert=memory_format),
-        _Case("a channels-last network in training mode", x, last, convert=memory_format, training=True),
-        _Case("a float32 channels-last input", x.float(), single, tolerance=1e-4),
-        _Case("a float32 channels-last network", x.float(), single, convert=memory_format, tolerance=1e-4),
-    ]
-    if ctx.claims.stochastic_train:  # the pattern of a dropped pixel follows the order of memory
-        cases = [case for case in cases if not case.training]
-    return worst(m for case in cases for m in _compare(ctx, case))
+    plain, converted = (without_dropout(ctx.eval_model().train()) for _ in range(2))
+    converted.to(memory_format=memory_format)
+    if not repeats(ctx, plain, x):
+        return []  # random masks are laid out as the memory is, and do not compare
+    expected = _run(ctx, plain, x, "a contiguous input in training mode")
+    found = []
+    for case, model in {"a channels-last input": plain, "a channels-last network": converted}.items():
+        case = f"{case} in training mode"
+        found += _agree(_run(ctx, model, last, case), expected, case, 1e-9)
+    return found
 
 
-@dataclass(frozen=True)
-class _Case:
-    """An input in another layout, the same one contiguous, and how to run them."""
-
-    name: str
-    contiguous: Tensor
-    strided: Tensor
-    convert: torch.memory_format | None = None
-    training: bool = False
-    tolerance: float = 1e-9
+_Run = tuple[list[Tensor], dict[str, Tensor]]
 
 
-def _compare(ctx: Context, case: _Case) -> list[Measurement]:
-    hint = "Use reshape or flatten instead of view, and nothing that counts on the order of memory"
-    results = []
-    for x, memory_format in ((case.contiguous, None), (case.strided, case.convert)):
-        model = ctx.eval_model(dtype=x.dtype).train(case.training)
-        if memory_format is not None:
-            model.to(memory_format=memory_format)
-        torch.manual_seed(ctx.seed)
-        with blame(f"a forward and backward with {case.name}", hint):
-            outputs = ctx.outputs(model, x)
-            ctx.loss(outputs).backward()
-        results.append((outputs, {n: p.grad for n, p in model.named_parameters() if p.grad is not None}))
-    (outputs, grads), (others, other_grads) = results
-    pairs = {f"the output for {case.name}": (b.detach(), a.detach()) for a, b in zip(outputs, others, strict=True)}
-    # In float32 a gradient sums many terms in another order: the float64 cases judge it.
-    if case.contiguous.dtype == torch.float64:
-        pairs |= {f"the gradient of {n!r} for {case.name}": (other_grads[n], g) for n, g in grads.items()}
-    return [agree(actual, expected, case.tolerance, what, hint) for what, (actual, expected) in pairs.items()]
+def _run(ctx: Context, model: nn.Module, x: Tensor, case: str) -> _Run:
+    """Outputs and the gradients of the parameters."""
+    model.zero_grad(set_to_none=True)
+    with blame(f"a forward and backward with {case}", _HINT):
+        outputs = ctx.outputs(model, x)
+        ctx.loss(outputs).backward()
+    return [out.detach() for out in outputs], {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+
+
+def _agree(actual: _Run, expected: _Run, case: str, tolerance: float) -> list[Measurement]:
+    (outputs, grads), (references, reference_grads) = actual, expected
+    pairs = [(f"the output for {case}", a, b) for a, b in zip(outputs, references, strict=True)]
+    # In float32 a gradient sums many terms in another order: the float64 runs judge it.
+    if references[0].dtype == torch.float64:
+        pairs += [(f"the gradient of {n!r} for {case}", grads[n], g) for n, g in reference_grads.items()]
+    return [agree(a, b, tolerance, what, _HINT) for what, a, b in pairs]
 
 
 @check(requires=FORWARD, devices="both", level="advice")

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from unetzoo.conformance.check import BACKWARD, Measurement, check, expect
 from unetzoo.conformance.context import Context
+from unetzoo.conformance.stochastic import without_dropout
 
 
 @check(requires=BACKWARD, devices="both", cost="slow")
@@ -17,13 +18,13 @@ def check_overfit(ctx: Context) -> Measurement:
     The masks are 4 x 4 blocks whose class the image shows as a shade under noise. Logits that are bounded, gradients
     that are there but lead nowhere, and outputs that are shifted, do not get there. Most networks need some 60 steps.
     """
-    model = _without_dropout(ctx.train_model(dtype=torch.float32))
+    model = without_dropout(ctx.train_model(dtype=torch.float32))
     x, labels = _task(ctx)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     losses: list[float] = []
     for step in range(300):
         optimizer.zero_grad()
-        errors = [_cross_entropy(ctx, out, labels) for out in ctx.outputs(model, x)]
+        errors = [_cross_entropy(ctx, out, labels) for out in _logits(ctx, model, x)]
         torch.stack(errors).mean().backward()
         optimizer.step()
         losses.append(errors[0].item())
@@ -48,7 +49,7 @@ def check_train_amp(ctx: Context) -> Measurement:
     A skipped step is one whose gradients overflowed: the scaler lowers its scale and tries again.
     """
     ctx.require_cuda()
-    model = _without_dropout(ctx.train_model(dtype=torch.float32))
+    model = without_dropout(ctx.train_model(dtype=torch.float32))
     x, labels = _task(ctx)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     scaler = torch.amp.GradScaler("cuda", init_scale=2.0**12)
@@ -56,7 +57,7 @@ def check_train_amp(ctx: Context) -> Measurement:
     for step in range(1, 21):
         optimizer.zero_grad()
         with torch.autocast("cuda", dtype=torch.float16):
-            outputs = ctx.outputs(model, x)
+            outputs = _logits(ctx, model, x)
         errors = [_cross_entropy(ctx, out.float(), labels) for out in outputs]
         scaler.scale(torch.stack(errors).mean()).backward()
         before = scaler.get_scale()
@@ -88,6 +89,12 @@ def _task(ctx: Context) -> tuple[Tensor, Tensor]:
     return shade + 0.5 * ctx.input(dtype=torch.float32), labels[:, 0]
 
 
+def _logits(ctx: Context, model: nn.Module, x: Tensor) -> list[Tensor]:
+    """All training outputs, those that are stacked in one tensor along axis 1 taken apart."""
+    stacked = ctx.claims.ndim + 3
+    return [t for out in ctx.outputs(model, x) for t in (out.unbind(1) if out.dim() == stacked else (out,))]
+
+
 def _cross_entropy(ctx: Context, logits: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy of logits that lie over the middle of the input, or of coarser ones."""
     for axis, (whole, part) in enumerate(zip(ctx.size, ctx.claims.output_size(ctx.size), strict=True), start=1):
@@ -96,11 +103,3 @@ def _cross_entropy(ctx: Context, logits: Tensor, labels: Tensor) -> Tensor:
     if logits.shape[1] == 1:
         return F.binary_cross_entropy_with_logits(logits[:, 0], labels.to(logits.dtype))
     return F.cross_entropy(logits, labels)
-
-
-def _without_dropout(model: nn.Module) -> nn.Module:
-    """The model with its dropout off: what is asked is whether it can fit, not how it generalises."""
-    for module in model.modules():
-        if "drop" in type(module).__name__.lower():
-            module.eval()
-    return model

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from unetzoo.conformance.check import BACKWARD, CheckFailed, Measurement, agree, check, expect, worst
 from unetzoo.conformance.context import Context
+from unetzoo.conformance.stochastic import repeats, without_dropout
 from unetzoo.conformance.tracing import attributes, blame, brief, listing
 
 
@@ -57,11 +58,9 @@ def check_accumulation(ctx: Context) -> Measurement | None:
         ctx.outputs(model, x)
     moved = {n.rpartition(".")[0] for n, b in model.named_buffers() if not torch.equal(b, before[n])}
     for name, module in model.named_modules():
-        if name in moved or "drop" in type(module).__name__.lower():
+        if name in moved:
             module.eval()
-    with torch.no_grad():
-        pairs = zip(ctx.outputs(model, x), ctx.outputs(model, x), strict=True)
-        ctx.require(all(torch.equal(a, b) for a, b in pairs), "training mode draws random numbers outside of dropout")
+    ctx.require(repeats(ctx, without_dropout(model), x), "training mode draws random numbers outside of dropout")
     whole = _grads(ctx, model, x, slice(0, 4))
     first, second = _grads(ctx, model, x, slice(0, 2)), _grads(ctx, model, x, slice(2, 4))
     hint = "Samples of a batch meet in training mode: a mean, a norm or attention runs over the batch axis"
