@@ -65,7 +65,8 @@ def parse_args() -> argparse.Namespace:
         "--pretrained", action="store_true", help="start from published encoder weights (downloads them)"
     )
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="default: %(default)s")
+    default_device = "cuda" if torch.cuda.is_available() else "cpu"
+    parser.add_argument("--device", type=usable_device, default=default_device, help="default: %(default)s")
     args = parser.parse_args()
     if args.root is None:
         if args.data != "nuclei":
@@ -79,6 +80,15 @@ def positive(text: str) -> int:
     if (value := int(text)) < 1:
         raise argparse.ArgumentTypeError(f"{value} is not at least 1")
     return value
+
+
+def usable_device(text: str) -> str:
+    """A device that tensors can be put on, for argparse."""
+    try:
+        torch.empty(1, device=text)
+    except (RuntimeError, AssertionError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be used here: {str(error).splitlines()[0]}") from error
+    return text
 
 
 def run(args: argparse.Namespace, console: Console) -> None:

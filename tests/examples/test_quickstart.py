@@ -152,6 +152,7 @@ def test_a_root_that_does_not_exist_ends_with_exit_code_2_a_message_and_no_resul
         (["dlinknet43"], "did you mean 'dlinknet34'"),
         (["--data", "msrc_v2"], "needs --root"),
         (["--epochs", "0"], "0 is not at least 1"),
+        (["--device", "abacus"], "'abacus' cannot be used here"),
     ],
 )
 def test_what_cannot_work_ends_with_exit_code_2_and_a_message(
