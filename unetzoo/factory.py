@@ -120,7 +120,9 @@ def _assemble(draft: Draft, *, pretrained: bool, changed: set[str]) -> DenseMode
     if "model" in plans:
         model = _build_model(plans["model"], given, pretrained=pretrained)
     else:
-        own_min_size = None if changed & {"encoder", "center", "decoder"} else config.card.min_size
+        # What unpadded convolutions need does not follow from the strides.
+        told = config.card.unpadded is not None or not changed & {"encoder", "center", "decoder"}
+        own_min_size = config.card.min_size if told else None
         model = _build_network(plans, given, min_size=own_min_size, pretrained=pretrained)
     if initialise is not None:
         model.initialise = initialise
