@@ -13,8 +13,9 @@ from .card import ModelCard
 from .config import Draft, Mistake, ModelConfig, Reference, merge_options, named, parts_of, resolve, validate
 from .errors import ConfigError, PluginError, UnknownNameError
 from .network import DenseModel, Network
-from .nn.dims import coarsest
+from .nn import dims
 from .nn.initialisation import Initialiser, make_initialiser
+from .nn.normalisation import normalises_alone
 from .nn.typing import Size
 from .options import accepts, check_options, is_block_option
 
@@ -121,7 +122,7 @@ def _assemble(draft: Draft, *, pretrained: bool, changed: set[str]) -> DenseMode
         model = _build_model(plans["model"], given, pretrained=pretrained)
     else:
         # What unpadded convolutions need does not follow from the strides.
-        told = config.card.unpadded is not None or not changed & {"encoder", "center", "decoder"}
+        told = config.card.unpadded is not None or not changed & {"encoder", "center", "decoder", "block"}
         own_min_size = config.card.min_size if told else None
         model = _build_network(plans, given, min_size=own_min_size, pretrained=pretrained)
     if initialise is not None:
@@ -174,12 +175,15 @@ def _build_network(
     center = plans["center"].build(encoder.channels[-1], ndim=ndim)
     decoder = plans["decoder"].build(encoder.channels, encoder.strides, ndim=ndim)
     head = plans["head"]
+    # One position has no variance: where each channel of each sample is normalised alone, two are needed.
+    alone = any(normalises_alone(module) for part in (encoder, center, decoder) for module in part.modules())
+    least = dims.multiply(dims.coarsest(encoder.strides, ndim), 2 if alone else 1, ndim)
     return Network(
         encoder,
         center,
         decoder,
         partial(head.component, decoder.channels, decoder.strides, ndim=ndim, **head.options),
-        min_size=min_size or coarsest(encoder.strides, ndim),
+        min_size=min_size or least,
         **given,
     )
 
@@ -190,6 +194,15 @@ def _card(config: ModelConfig, changed: set[str], min_size: Size) -> ModelCard:
     if changed & {*ModelConfig.PARTS, "block"}:
         updates |= {"sizes": None, "checkpoints": {}}
     return config.card.model_copy(update=updates)
+
+
+def part_builders(config: ModelConfig) -> dict[str, Callable[..., Any]]:
+    """Return a function for each part that a config names, which builds the part with the config's options."""
+    data = config.model_dump(mode="json", exclude_defaults=True)
+    plans, mistakes = _plan_parts(data)
+    if mistakes:
+        raise Draft(config.card.name or "a ModelConfig", data).fail(mistakes)
+    return {kind: plan.build for kind, plan in plans.items()}
 
 
 def _plan_parts(data: Mapping[str, Any]) -> tuple[dict[str, _Plan], list[Mistake]]:

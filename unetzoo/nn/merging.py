@@ -21,10 +21,18 @@ class AttentionGate(nn.Module):
     batch-normalised projections instead of the paper's strided one.
     """
 
-    def __init__(self, gate_channels: int, skip_channels: int, *, ndim: int, hidden: int | None = None) -> None:
+    def __init__(
+        self,
+        gate_channels: int,
+        skip_channels: int,
+        *,
+        ndim: int,
+        hidden: int | None = None,
+        norm: Spec = "batch",
+    ) -> None:
         super().__init__()
         hidden = hidden or max(skip_channels // 2, 1)
-        projection = {"ndim": ndim, "kernel_size": 1, "bias": True}
+        projection = {"ndim": ndim, "kernel_size": 1, "bias": True, "norm": norm}
         self.gate = ConvNormAct(gate_channels, hidden, activation="none", **projection)  # type: ignore[arg-type]
         self.skip = ConvNormAct(skip_channels, hidden, activation="none", **projection)  # type: ignore[arg-type]
         self.coefficient = ConvNormAct(hidden, 1, activation="sigmoid", **projection)  # type: ignore[arg-type]
@@ -38,20 +46,21 @@ class Merge(nn.Module):
     """Merges `x` (N, in_channels, *S) with `skip` (N, skip_channels, *S); `out_channels` tells what comes out.
 
     `concat` and `attention` take `skip_first` (True: the skip's channels come before the upsampled ones);
-    `attention` takes `hidden`, the width of its gate. `add` needs equal channels. `none` ignores the skip.
+    `attention` takes `hidden`, the width of its gate (half the skip's unless told), and `norm`. `add` needs equal
+    channels. `none` ignores the skip. Raises `ConfigError` for what does not fit.
     """
 
     def __init__(self, spec: Spec, in_channels: int, skip_channels: int, *, ndim: int) -> None:
         super().__init__()
         self.name, options = split_spec(spec, "skip merge", MERGES)
-        self.skip_first = bool(options.pop("skip_first", True))
+        self.skip_first = bool(options.pop("skip_first", True)) if self.name in ("concat", "attention") else True
         if self.name == "add" and in_channels != skip_channels:
             raise ConfigError(
                 f"skip 'add' needs equal channels: the decoder has {in_channels}, the skip {skip_channels}"
             )
         if self.name == "attention":
-            hidden = options.pop("hidden", None)
-            self.attention = AttentionGate(in_channels, skip_channels, ndim=ndim, hidden=hidden)  # type: ignore[arg-type]
+            gate = {key: options.pop(key) for key in ("hidden", "norm") if key in options}
+            self.attention = AttentionGate(in_channels, skip_channels, ndim=ndim, **gate)  # type: ignore[arg-type]
         if options:
             raise ConfigError(f"skip merge {self.name!r} does not take the options {', '.join(options)}")
         self.out_channels = in_channels if self.name in ("add", "none") else in_channels + skip_channels

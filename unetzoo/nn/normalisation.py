@@ -61,3 +61,10 @@ def make_norm(spec: Spec, channels: int, *, ndim: int) -> nn.Module:
                 return nn.Identity(**options)
     except TypeError as error:
         raise ConfigError(f"normalisation {name!r} does not take the options {options}: {error}") from error
+
+
+def normalises_alone(module: nn.Module) -> bool:
+    """Whether the layer takes mean and variance over the positions of one channel of one sample."""
+    if isinstance(module, nn.GroupNorm):
+        return module.num_groups == module.num_channels
+    return isinstance(module, nn.modules.instancenorm._InstanceNorm) and not module.track_running_stats
