@@ -81,6 +81,22 @@ class FullScale(nn.Module):
         return self.head(F.interpolate(torch.cat([pooled, left], 1), scale_factor=2.0))
 
 
+class InPlace(nn.Module):
+    """A coarse map that is changed in place and taken up again after a way through fine maps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.down, self.bottom = conv(3, 4), conv(4, 4, stride=2), conv(4, 4)
+        self.again, self.head = conv(4, 4, stride=2), conv(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        coarse = self.down(x)
+        coarse += 1
+        x = x + F.interpolate(self.bottom(coarse), scale_factor=2.0)
+        return self.head(F.interpolate(self.again(x) + coarse, scale_factor=2.0))
+
+
 class Unpadded(nn.Module):
     """One level of a U-Net of unpadded convolutions, which takes 10 pixels off each side."""
 

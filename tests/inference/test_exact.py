@@ -31,7 +31,7 @@ def _seed() -> None:
 
 
 def plan_of(network: nn.Module, tile: tuple[int, ...], splits: tuple[int, ...] | None = None):
-    return plan_exact(network.eval(), 3, tile, like=torch.zeros(0), splits=splits)
+    return plan_exact(network, 3, tile, splits=splits)
 
 
 def test_halo_is_the_receptive_radius_rounded_to_the_stride():
@@ -79,13 +79,27 @@ def test_several_splits_give_the_same_on_tiles_of_several_levels(network, split)
     assert_equal_to_rounding(predict_tiled(model, image, tile=96, split=split), whole(model, image))
 
 
+def test_a_plan_is_measured_once_for_many_images():
+    network = networks.Deep()
+    plan = plan_exact(network, 3, (96, 96))
+    images = [image_of(3, 160, 96), image_of(3, 64, 224)]
+    expected = [whole(network, image) for image in images]
+    complete_runs: list[int] = []
+    network.register_forward_hook(lambda *_: complete_runs.append(1))
+    for image, result in zip(images, expected, strict=True):
+        assert_equal_to_rounding(predict_tiled(network, image, tile=96, plan=plan), result)
+    assert not complete_runs  # stages end before the network does; measuring runs all of it
+    with pytest.raises(ConfigError, match="both given"):
+        predict_tiled(network, image_of(3, 64, 64), tile=96, plan=plan, split=4)
+
+
 def test_volumes_run_in_stages_too():
     network, image = networks.Deep(depth=3, ndim=3), image_of(3, 24, 16, 56)
     tiled = predict_tiled(network, image, tile=40, split=4)
     assert_equal_to_rounding(tiled, whole(network, image))
 
 
-@pytest.mark.parametrize(("network", "rounds"), [(networks.Nested, 3), (networks.FullScale, 3)])
+@pytest.mark.parametrize(("network", "rounds"), [(networks.Nested, 3), (networks.FullScale, 3), (networks.InPlace, 3)])
 def test_networks_that_come_down_several_times_take_more_stages(network, rounds):
     model, image = network(), image_of(3, 128, 96)
     plan = plan_of(model, (96, 96), splits=(2,))

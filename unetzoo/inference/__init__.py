@@ -6,12 +6,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from unetzoo.inference.planning import plan_exact
     from unetzoo.inference.tiled import predict_tiled
     from unetzoo.inference.tta import TestTimeAugmentation
 
-_LOCATIONS = {"TestTimeAugmentation": "unetzoo.inference.tta", "predict_tiled": "unetzoo.inference.tiled"}
+_LOCATIONS = {
+    "TestTimeAugmentation": "unetzoo.inference.tta",
+    "plan_exact": "unetzoo.inference.planning",
+    "predict_tiled": "unetzoo.inference.tiled",
+}
 
-__all__ = ["TestTimeAugmentation", "predict_tiled"]
+__all__ = ["TestTimeAugmentation", "plan_exact", "predict_tiled"]
 
 
 def __getattr__(name: str) -> object:

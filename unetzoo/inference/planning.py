@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unetzoo.errors import ConfigError
+from unetzoo.inference.evaluation import empty_like_parameters, evaluating
 from unetzoo.inference.exact import ExactPlan, ExactRunner, Read, core_of, tile_at
 from unetzoo.inference.geometry import Tile, index, round_up
 from unetzoo.inference.receptive import Probe, fill_strips, measure_halo, probe_width
@@ -21,15 +22,14 @@ TOLERANCE = 1e-3  # of the largest value; a tile that misses a part of what it n
 
 
 def plan_exact(
-    network: nn.Module, in_channels: int, tile: Sequence[int], *, like: Tensor, splits: Sequence[int] | None = None
+    network: nn.Module, in_channels: int, tile: Sequence[int], *, splits: Sequence[int] | None = None
 ) -> ExactPlan:
-    """Measures a network in evaluation mode and decides how to tile it.
+    """Measures a network and decides how to tile it; one plan serves images of every size.
 
     Args:
         network: `(N, C, *spatial)` to one tensor of logits of the same size.
         in_channels: of the images.
         tile: what one run of the network shall see, pixels along each axis.
-        like: a tensor of the device and type to use.
         splits: strides at which the maps are divided into levels, increasing; maps beyond the last are computed on the
             whole image, and without any split all on tiles. Unless given, the first of none, 8, 16, 4 and 2 whose tiles
             see at most 2.5 times the pixels of the image, or else the one whose tiles see least.
@@ -37,6 +37,13 @@ def plan_exact(
     Raises:
         ConfigError: no such plan exists, and why; or its tiles would be all halo.
     """
+    with evaluating(network):
+        return _best_plan(network, in_channels, tile, splits, empty_like_parameters(network))
+
+
+def _best_plan(
+    network: nn.Module, in_channels: int, tile: Sequence[int], splits: Sequence[int] | None, like: Tensor
+) -> ExactPlan:
     sizes = ((256, 384), (384, 256)) if len(tile) == 2 else ((64, 96, 128), (96, 128, 64))
     recording = record(network, in_channels, sizes, like)
     result = recording.operations[recording.output]
@@ -49,9 +56,7 @@ def plan_exact(
     failures = []
     for candidate in CANDIDATES if splits is None else (tuple(splits),):
         try:
-            plan = _plan(
-                network, recording, in_channels, like, candidate, limit=max(4 * max(tile), 16 * max(recording.align))
-            )
+            plan = _plan(network, recording, in_channels, like, candidate, tile)
             work = _work(plan, tile)
         except ConfigError as error:
             failures.append(f"{candidate or 'no'} split: {error}")
@@ -109,7 +114,12 @@ def image_reader(image: Tensor) -> Read:
 
 
 def _plan(
-    network: nn.Module, recording: Recording, in_channels: int, like: Tensor, splits: tuple[int, ...], limit: int
+    network: nn.Module,
+    recording: Recording,
+    in_channels: int,
+    like: Tensor,
+    splits: tuple[int, ...],
+    tile: Sequence[int],
 ) -> ExactPlan:
     align = recording.align
     if not splits:
@@ -120,7 +130,7 @@ def _plan(
                 logits = network(probe)
             return [(logits, (1,) * len(shape))]
 
-        return ExactPlan(recording, (), (measure_halo(run, align, limit),), ())
+        return ExactPlan(recording, (), (measure_halo(run, align, tile),), ())
     stages = make_schedule(recording, splits)
     halos = []
     for stage in stages:
@@ -128,7 +138,7 @@ def _plan(
             halos.append((0,) * len(align))
         else:
             probe = _stage_probe(network, recording, stage, in_channels, like)
-            halos.append(measure_halo(probe, align, limit * 2**stage.level))
+            halos.append(measure_halo(probe, align, tile_at(stage.level, tile)))
     return ExactPlan(recording, tuple(stages), tuple(halos), splits)
 
 

@@ -14,7 +14,7 @@ from unetzoo.errors import ConfigError
 Probe = Callable[[tuple[int, ...], int, int], Sequence[tuple[Tensor, tuple[int, ...]]]]
 
 
-def measure_halo(run: Probe, align: Sequence[int], limit: int) -> tuple[int, ...]:
+def measure_halo(run: Probe, align: Sequence[int], tile: Sequence[int]) -> tuple[int, ...]:
     """The halo along each axis that keeps a tile's core free of what lies outside the tile.
 
     Filling a strip at both ends of a long, narrow probe with NaN shows how far the strip reaches, whatever the weights:
@@ -24,40 +24,35 @@ def measure_halo(run: Probe, align: Sequence[int], limit: int) -> tuple[int, ...
         run: called with a probe's shape, the axis, and the width of the strips in pixels; fills the strips with NaN in
             everything it reads and returns its results, each with its strides against the image.
         align: along each axis the multiple that windows start at and halos are rounded up to.
-        limit: longest probe in pixels.
+        tile: what one run shall see; the probe is a little longer.
 
     Raises:
-        ConfigError: the output still sees the strips from half of `limit` away: attention or another operation over
-            the whole image, or normalisation by the image's own statistics.
+        ConfigError: the strips reach all of the tile.
     """
     halo = []
-    for axis in range(len(align)):
-        length = max(8 * align[axis], probe_width(align, axis))
-        while (reach := _reach(run, align, axis, length)) is None:
-            length *= 2
-            if length > limit:
-                raise ConfigError(
-                    f"the network sees further than {limit // 2} pixels along axis {axis}, so no halo makes tiles "
-                    "equal to the whole image; use mode='blend'"
-                )
-        halo.append(-(-reach // align[axis]) * align[axis])
+    for axis, (step, edge) in enumerate(zip(align, tile, strict=True)):
+        length = max(-(-edge // step) * step, probe_width(align, axis)) + 2 * step
+        shape = tuple(length if other == axis else probe_width(align, other) for other in range(len(align)))
+        with direct_convolutions():
+            results = run(shape, axis, step)
+        reaches = [_reach(values, strides[axis], axis, length, step) for values, strides in results]
+        if None in reaches:
+            raise ConfigError(
+                f"along axis {axis} the network sees further than half of {edge} pixels, so that a tile is all halo; "
+                "use a larger tile, or mode='blend' where it sees the whole image"
+            )
+        halo.append(-(-max(reach for reach in reaches if reach is not None) // step) * step)
     return tuple(halo)
 
 
-def _reach(run: Probe, align: Sequence[int], axis: int, length: int) -> int | None:
-    shape = tuple(length if other == axis else probe_width(align, other) for other in range(len(align)))
-    strip = align[axis]
-    reach = 0
-    with direct_convolutions():
-        results = run(shape, axis, strip)
-    for values, strides in results:
-        others = [other for other in range(values.ndim) if other != axis + 2]
-        clean = (~values.isnan().any(dim=others)).nonzero().flatten()
-        if not len(clean):
-            return None
-        first, last = int(clean[0]) * strides[axis], (int(clean[-1]) + 1) * strides[axis]
-        reach = max(reach, first - strip, length - strip - last)
-    return reach
+def _reach(values: Tensor, stride: int, axis: int, length: int, strip: int) -> int | None:
+    """Pixels from the strips to the first and last values free of NaN; None if there are none."""
+    others = [other for other in range(values.ndim) if other != axis + 2]
+    clean = (~values.isnan().any(dim=others)).nonzero().flatten()
+    if not len(clean):
+        return None
+    first, last = int(clean[0]) * stride, (int(clean[-1]) + 1) * stride
+    return max(0, first - strip, length - strip - last)
 
 
 def probe_width(align: Sequence[int], axis: int) -> int:

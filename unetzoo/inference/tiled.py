@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from unetzoo.errors import ConfigError
-from unetzoo.inference.exact import ExactRunner
+from unetzoo.inference.evaluation import empty_like_parameters, evaluating
+from unetzoo.inference.exact import ExactPlan, ExactRunner
 from unetzoo.inference.geometry import Tile, Window, index, round_up
 from unetzoo.inference.images import ArrayLike, Channels, Image, open_image
 from unetzoo.inference.outputs import Output, WritableArray
@@ -50,6 +51,7 @@ def predict_tiled(
     halo: int | Sequence[int] | None = None,
     overlap: float = 0.5,
     split: int | Sequence[int] | None = None,
+    plan: ExactPlan | None = None,
     batch_size: int = 1,
     channels: Channels | None = None,
     prepare: Callable[[Tensor], Tensor] | None = None,
@@ -84,6 +86,7 @@ def predict_tiled(
         split: for `exact`; the stride from which maps are computed on the whole image, 0 for none. A larger one takes
             less memory and more time. So do several, such as `(16, 32)`: maps between them are computed on larger
             tiles, and only those beyond the last on the whole image. Chosen by measurement unless given.
+        plan: for `exact`; what `plan_exact` found for this model and a tile no larger, to measure once for many images.
         batch_size: tiles in one run.
         channels: where the image's channel axis is; see `open_image`.
         prepare: turns a float32 tile `(N, C, *spatial)` on the model's device into what the model takes, pixel by
@@ -110,10 +113,10 @@ def predict_tiled(
         raise ConfigError(f"batch_size is {batch_size}; expected 1 or more")
     if tta is not None and tta.network is not model:
         raise ConfigError("tta is around another network than model; expected TestTimeAugmentation(model, ...)")
-    read = _Reader(picture, _like(model), prepare)
+    read = _Reader(picture, empty_like_parameters(model), prepare)
     with evaluating(network):
         if mode == "exact":
-            runner, num_classes = _exact(model, network, read, edges, split, batch_size)
+            runner, num_classes = _exact(model, network, read, edges, split, plan, batch_size)
         elif mode == "mirror":
             runner, num_classes = _mirror(network, read, edges, halo, batch_size)
         elif mode == "blend":
@@ -165,11 +168,15 @@ def _exact(
     read: _Reader,
     tile: Sequence[int],
     split: int | Sequence[int] | None,
+    plan: ExactPlan | None,
     batch_size: int,
 ) -> tuple[Runner, int]:
     in_channels = _in_channels(read)
-    splits = ((split,) if split else ()) if isinstance(split, int) else split
-    plan = plan_exact(model, in_channels, tile, like=read.like, splits=splits)
+    if plan is None:
+        splits = ((split,) if split else ()) if isinstance(split, int) else split
+        plan = plan_exact(model, in_channels, tile, splits=splits)
+    elif split is not None:
+        raise ConfigError("split and plan were both given; a plan has its splits")
     if plan.stages and network is not model:
         raise ConfigError("test-time augmentation is not exact in stages, which this model needs; use mode='blend'")
     align = plan.recording.align
@@ -211,12 +218,6 @@ def _in_channels(read: _Reader) -> int:
     return read([Tile(pixel, pixel)]).shape[1]
 
 
-def _like(model: nn.Module) -> Tensor:
-    for parameter in model.parameters():
-        return parameter.new_empty(0)
-    return torch.empty(0)
-
-
 def _ndim(model: nn.Module) -> int:
     declared = getattr(model, "ndim", None)
     if isinstance(declared, int):
@@ -251,18 +252,6 @@ def _identity(model: nn.Module, image: Image, settings: list[object]) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """The network in evaluation mode; afterwards every module is in the mode it was in."""
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 @contextmanager
