@@ -42,7 +42,7 @@ def check_export_dynamic(ctx: Context) -> Measurement | None:
 
     ``int()``, numpy and arithmetic on a cached size turn the example's size into a constant of the program.
     """
-    ctx.require(ctx.claims.fixed_size is None, "claims a fixed size")
+    ctx.require(_sizes_vary(ctx), "claims a fixed size, or is 1-D, where torch itself fixes the size of a max pooling")
     model, x = ctx.eval_model(dtype=torch.float32), ctx.input(size=_aligned(ctx, 0), dtype=torch.float32)
     module = _program(model, x, _dynamic(x)).module()
     return worst(_compare(ctx, model, module, other, "the exported program") for other in _other_sizes(ctx))
@@ -57,13 +57,13 @@ def check_onnx(ctx: Context) -> Measurement | None:
         raise Unavailable(f"needs the packages {', '.join(missing)}: pip install unetzoo[export]")
     import onnxruntime
 
-    fixed = ctx.claims.fixed_size is not None
+    vary = _sizes_vary(ctx)
     model, x = ctx.eval_model(dtype=torch.float32), ctx.input(size=_aligned(ctx, 0), dtype=torch.float32)
     path = ctx.tmp_path / "model.onnx"
     logging.disable(logging.CRITICAL)
     with blame("torch.onnx.export(dynamo=True)", _HINT):
         program = torch.onnx.export(
-            model, (x,), dynamo=True, verbose=False, dynamic_shapes=None if fixed else _dynamic(x)
+            model, (x,), dynamo=True, verbose=False, dynamic_shapes=_dynamic(x) if vary else None
         )
         assert program is not None
         program.save(str(path))
@@ -77,7 +77,7 @@ def check_onnx(ctx: Context) -> Measurement | None:
         return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: x.numpy()})[0])
 
     found = []
-    for other in [-x] if fixed else [-x, *_other_sizes(ctx)]:
+    for other in [-x, *_other_sizes(ctx)] if vary else [-x]:
         found.append(_compare(ctx, model, run, other, "onnxruntime"))
         _same_classes(ctx.output(model, other), run(other))
     return worst(found)
@@ -124,6 +124,10 @@ def _program(
 def _others(ctx: Context) -> list[Tensor]:
     """Other inputs of the example's shape, one of them its negative: a frozen branch on a sign or mean shows."""
     return [ctx.input(dtype=torch.float32, seed=1), -ctx.input(dtype=torch.float32)]
+
+
+def _sizes_vary(ctx: Context) -> bool:
+    return ctx.claims.fixed_size is None and ctx.claims.ndim > 1
 
 
 def _aligned(ctx: Context, factor: int, order: int = 1) -> Axes:
