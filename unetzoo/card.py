@@ -66,3 +66,4 @@ class ModelCard(_Record):
     parts: dict[str, str] = Field({}, description="the part of each kind")
     sizes: Sizes | None = None
     checkpoints: dict[str, Checkpoint] = {}
+    claims: dict[str, object] = Field({}, description="capabilities declared to the conformance suite")

@@ -23,7 +23,7 @@ class Block(nn.Sequential):
 
 
 class SmallUNet(nn.Module):
-    """``levels`` levels, max pooling, nearest upsampling to the skip's size, concatenation; any size from 2**(levels-1) up."""
+    """``levels`` levels, max pooling, nearest upsampling to the skip, concatenation; sizes from 2**(levels-1) up."""
 
     def __init__(
         self,

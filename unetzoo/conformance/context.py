@@ -18,7 +18,9 @@ from unetzoo.conformance.claims import Axes, Claims
 class Builder(Protocol):
     """Builds the network under test; both arguments are passed by keyword."""
 
-    def __call__(self, *, in_channels: int, num_classes: int, **options: object) -> nn.Module: ...
+    def __call__(self, *, in_channels: int, num_classes: int, **options: object) -> nn.Module:
+        """A fresh network."""
+        ...
 
 
 @dataclass(frozen=True)

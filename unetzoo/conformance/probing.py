@@ -112,7 +112,7 @@ class Prober:
         divisor: list[int] = []
         for axis in range(len(base)):
             for step in STEPS:
-                more = [base[:axis] + (base[axis] + k * step,) + base[axis + 1 :] for k in (1, 2, 3)]
+                more = [(*base[:axis], base[axis] + k * step, *base[axis + 1 :]) for k in (1, 2, 3)]
                 if all(self._fits(size, margin) for size in more):
                     divisor.append(step)
                     break
@@ -239,12 +239,12 @@ class Prober:
         return not bool(out.any())
 
     def _sees_everything(self, model: nn.Module, claims: Claims, base: Axes) -> bool | None:
-        """Whether a corner reaches the opposite one of a wide image; None where a wide one is too costly to try."""
+        """Whether the centre of a wide image reaches its corner; None where a wide one is too costly to try."""
         size = claims.legal(tuple(max(WIDE * claims.coarsest_stride, b) for b in base))
         if claims.fixed_size is not None or not affordable(model, self.in_channels, size, base):
             return None
         x = torch.zeros((1, self.in_channels, *size), dtype=torch.float64)
-        x[(..., *(slice(0, 1),) * claims.ndim)] = torch.nan
+        x[(..., *(s // 2 for s in size))] = torch.nan
         with torch.no_grad():
             out = tensors_in(model(x))[0]
         return bool(out[(..., *(slice(-1, None),) * claims.ndim)].isnan().any())

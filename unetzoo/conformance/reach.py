@@ -32,8 +32,8 @@ def affordable(model: nn.Module, in_channels: int, size: Axes, reference: Axes) 
 def receptive_field(model: nn.Module, in_channels: int, claims: Claims, reference: Axes) -> Axes | None:
     """Radius per axis beyond which no output depends on an input pixel, or None: global, or too wide to measure.
 
-    ``model`` in eval mode and float64 on the CPU. A block of one period in the centre is set to NaN, so that every phase
-    of the strides counts.
+    ``model`` in eval mode and float64 on the CPU. A block of one period in the centre is set to NaN, so that every
+    phase of the strides counts.
     """
     block = period(claims)
     for side in SIDES[claims.ndim]:
@@ -92,6 +92,6 @@ def shift_error(model: nn.Module, x: Tensor, shift: Axes, claims: Claims, radius
 def shift_window(claims: Claims, radius: Axes, shift: Axes) -> Axes:
     """A size, different on each axis, of an image in which a window can be shifted and an interior remains."""
     block = period(claims)
-    rules = zip(radius, shift, block, claims.size_offset, strict=True)
-    wanted = [(-(-(2 * r + 2 * s + p) // p) + axis) * p + o for axis, (r, s, p, o) in enumerate(rules)]
+    rules = zip(radius, claims.margin, shift, block, claims.size_offset, strict=True)
+    wanted = [(-(-(2 * max(r, m // 2) + 2 * s + p) // p) + axis) * p + o for axis, (r, m, s, p, o) in enumerate(rules)]
     return tuple(w + s for w, s in zip(claims.legal(tuple(wanted)), shift, strict=True))

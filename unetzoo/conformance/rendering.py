@@ -96,5 +96,6 @@ def _row(r: Result) -> str:
     )
     return (
         f"<tr><td><code>{escape(r.check)}</code><br><small>{escape(r.summary)}</small></td>"
-        f'<td class="status {r.status}">{r.status.replace("_", " ")}</td>{figures}<td class="note">{escape(r.note)}</td></tr>'
+        f'<td class="status {r.status}">{r.status.replace("_", " ")}</td>{figures}'
+        f'<td class="note">{escape(r.note)}</td></tr>'
     )

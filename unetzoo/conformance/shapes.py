@@ -16,6 +16,7 @@ REFUSALS = (TypeError, ValueError, RuntimeError, NotImplementedError, AssertionE
 
 
 def expect_shape(ctx: Context, out: Tensor, batch: int, size: Axes, when: str = "", classes: int | None = None) -> None:
+    """Fail unless the logits are (batch, classes, *output size) for an input of this size."""
     wanted = [batch, ctx.num_classes if classes is None else classes, *ctx.claims.output_size(size)]
     got = list(out.shape)
     hint = ""
@@ -41,7 +42,9 @@ def expect_honest_size(ctx: Context, model: nn.Module, size: Axes) -> None:
         return
     expect(
         tuple(out.shape[2:]) == size,
-        f"an input of {list(size)} gave an output of {list(out.shape[2:])}, expected {list(size)}: resize features to the "
-        f"skip's size, pad, or refuse the size (works at multiples of {list(ctx.claims.divisor)}; declare `divisor` if it "
+        f"an input of {list(size)} gave an output of {list(out.shape[2:])}, expected {list(size)}: resize "
+        "features to the "
+        f"skip's size, pad, or refuse the size (works at multiples of {list(ctx.claims.divisor)}; declare "
+        "`divisor` if it "
         "is meant to be so)",
     )

@@ -66,31 +66,30 @@ def resolve(model: ModelLike, capabilities: Mapping[str, object]) -> Subject:
     raise TypeError(f"expected a name, a config or a builder, got {type(model).__name__}")
 
 
+def _is_path(source: str) -> bool:
+    return source.endswith((".yaml", ".yml")) or Path(source).is_file()
+
+
 def _of_card(builder: Created) -> dict[str, object]:
     """What the card of a registered model claims: dimensions, sizes, counts, deep supervision."""
     import unetzoo
 
-    if not isinstance(builder.source, str) or builder.source not in unetzoo.list_models():
+    if not isinstance(builder.source, str) or _is_path(builder.source):
         return {}
     card = unetzoo.info(builder.source)
     ndim = builder.ndim or min(card.ndim)
     claims: dict[str, object] = {"ndim": ndim}
     if card.min_size is not None:
         claims["min_size"] = card.min_size
-    rule = card.unpadded
-    claims |= (
-        {"divisor": 1, "size_offset": 0, "margin": 0}
-        if rule is None
-        else {
-            "divisor": rule.k_step if False else rule.divisor,
-            "size_offset": rule.offset % rule.divisor,
-            "margin": rule.margin,
-        }
-    )
+    if card.unpadded is None:
+        claims |= {"divisor": 1, "size_offset": 0, "margin": 0}
+    else:
+        rule = card.unpadded
+        claims |= {"divisor": rule.divisor, "size_offset": rule.offset % rule.divisor, "margin": rule.margin}
     sizes = card.sizes
     if sizes is not None and sizes.ndim == ndim:
         claims |= {"default_in_channels": sizes.in_channels, "default_num_classes": sizes.num_classes}
         claims["num_params"] = sizes.params
         if sizes.flops is not None and sizes.input is not None:
             claims |= {"macs": sizes.flops / 2, "macs_size": sizes.input}
-    return claims
+    return {**claims, **card.claims}

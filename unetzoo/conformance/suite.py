@@ -237,7 +237,8 @@ def _execute(session: Session, check: Check) -> Result:
 
 
 def _context(session: Session, check: Check, folder: Path) -> Context:
-    assert session.claims is not None and session.size is not None
+    assert session.claims is not None
+    assert session.size is not None
     device = torch.device("cpu" if check.devices == "cpu" else session.device)
     return Context(
         name=session.subject.name,

@@ -26,6 +26,12 @@ def check_global_state(ctx: Context) -> None:
             for stage in _stages(ctx):
                 changes = before.changes()
                 expect(not changes, f"{stage} changed global state: {'; '.join(changes[:4])}")
+    # The number of threads is flipped for construction alone: a forward on more threads than cores crawls.
+    torch.set_num_threads(torch.get_num_threads() + 1)
+    before = GlobalState.capture()
+    ctx.build()
+    changes = before.changes()
+    expect(not changes, f"construction changed global state: {'; '.join(changes[:4])}")
 
 
 def _stages(ctx: Context) -> Iterator[str]:
@@ -55,7 +61,6 @@ def _flipped(flip: bool) -> Iterator[None]:
             torch.backends.cuda.matmul.allow_tf32 = not torch.backends.cuda.matmul.allow_tf32
             torch.set_anomaly_enabled(not torch.is_anomaly_enabled(), check_nan=False)
             torch.use_deterministic_algorithms(not torch.are_deterministic_algorithms_enabled(), warn_only=True)
-            torch.set_num_threads(torch.get_num_threads() + 1)
             logging.getLogger().setLevel(logging.ERROR + 3)
         warnings.simplefilter("error" if flip else "always", category=ImportWarning)
         yield
@@ -129,7 +134,8 @@ def _expect_registered(model: nn.Module, when: str) -> None:
                     kind = "module" if isinstance(found, nn.Module) else f"tensor {list(found.shape)}"
                     raise CheckFailed(
                         f"{when}, {name + '.' if name else ''}{path} holds an unregistered {kind}: it misses .to(), "
-                        "state_dict and the optimizer. Use ModuleList, ParameterList or register_buffer; keep no activations"
+                        "state_dict and the optimizer. Use ModuleList, ParameterList or register_buffer; keep no "
+                        "activations"
                     )
 
 
@@ -170,7 +176,8 @@ def check_module_reuse(ctx: Context) -> None:
     many = {name: n for name, n in calls.items() if n > 1 and not _declared(name, ctx.claims.reused)}
     expect(
         not many,
-        f"called more than once in one forward: {dict(list(many.items())[:4])}. One layer serves several places by mistake, "
+        f"called more than once in one forward: {dict(list(many.items())[:4])}. One layer serves several places "
+        "by mistake, "
         "or declare it in the claim `reused`",
     )
 
@@ -215,7 +222,8 @@ def check_hooks_fire(ctx: Context) -> None:
     silent = sorted(name for name in owners if not fired[name] and not isinstance(model.get_submodule(name), lists))
     expect(
         not silent,
-        f"{silent[:4]}{' and more' if len(silent) > 4 else ''}: never called as a module in a training or eval forward, "
+        f"{silent[:4]}{' and more' if len(silent) > 4 else ''}: never called as a module in a training or eval "
+        "forward, "
         "so forward hooks do not fire; use the layer, or remove it",
     )
 

@@ -14,7 +14,7 @@ from unetzoo.conformance.shapes import REFUSALS, expect_honest_size, expect_shap
 
 @check()
 def check_in_channels(ctx: Context) -> None:
-    """The network builds and runs with 1, 3 and 4 input channels, and refuses one channel more than it was built for."""
+    """The network runs with 1, 3 and 4 input channels, and refuses one channel more than it was built for."""
     for channels in (1, 3, 4):
         try:
             model = ctx.eval_model(dtype=torch.float32, in_channels=channels)
@@ -61,7 +61,8 @@ def check_input_channels_used(ctx: Context) -> Measurement | None:
                 smallest = min(smallest, apart)
                 expect(
                     apart > 1e-9,
-                    f"input channels {j} and {i} of {channels} have the same influence everywhere: they are averaged or summed",
+                    f"input channels {j} and {i} of {channels} have the same influence everywhere: they are "
+                    "averaged or summed",
                     apart,
                     1e-9,
                 )
@@ -88,7 +89,8 @@ def check_min_size(ctx: Context) -> None:
                     out = ctx.output(model, ctx.input(size=size, dtype=torch.float32))
             except Exception as error:
                 raise CheckFailed(
-                    f"{list(size)} is legal (minimum {list(claims.min_size)}, multiples of {list(claims.divisor)}) but in "
+                    f"{list(size)} is legal (minimum {list(claims.min_size)}, multiples of "
+                    f"{list(claims.divisor)}) but in "
                     f"{mode} mode: {describe(error)}"
                 ) from error
             expect_shape(ctx, out, 2, size, f"in {mode} mode ")
@@ -137,7 +139,8 @@ def check_batch_one_train(ctx: Context) -> None:
         ctx.loss(ctx.outputs(model, ctx.input(1, dtype=torch.float32))).backward()
     except Exception as error:
         raise CheckFailed(
-            f"training on one image of {list(ctx.size)}: {describe(error)}. Batch normalisation after global pooling has "
+            f"training on one image of {list(ctx.size)}: {describe(error)}. Batch normalisation after global "
+            "pooling has "
             "one value a channel; use another normalisation there"
         ) from error
 

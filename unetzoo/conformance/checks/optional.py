@@ -156,25 +156,27 @@ def check_features(ctx: Context) -> None:
     ctx.require(declared, "declares no features: neither the claim nor the encoder's channels and strides")
     expect(isinstance(encoder, nn.Module), "declares features, but has no module called encoder")
     assert isinstance(encoder, nn.Module)
+    ctx.require(not any(ctx.claims.margin), "the network crops its features, so that they have no stride")
+    coarsest = max(max(s) if isinstance(s, Sequence) else s for _, s in declared)
+    size = ctx.claims.legal((2 * coarsest,) * ctx.claims.ndim)
     results: list[object] = []
     handle = encoder.register_forward_hook(lambda _, __, result: results.append(result))
-    ctx.outputs(model, ctx.input(dtype=torch.float32))
+    ctx.outputs(model, ctx.input(size=size, dtype=torch.float32))
     handle.remove()
     ctx.require(results, "the encoder is not called as a module, so its features are not seen")
     features = [t for t in tree_leaves(results[0]) if isinstance(t, Tensor)]
-    measured = [(t.shape[1], _stride(ctx.size, t.shape[2:])) for t in features]
+    measured = [(t.shape[1], tuple(t.shape[2:])) for t in features]
     expect(
         len(measured) == len(declared),
         f"the encoder gives {len(measured)} features, {len(declared)} declared: {measured} against {declared}",
     )
-    for level, ((channels, stride), (said, declared_stride)) in enumerate(zip(measured, declared, strict=True)):
+    for level, ((channels, spatial), (said, declared_stride)) in enumerate(zip(measured, declared, strict=True)):
         expect(channels == said, f"feature {level} has {channels} channels, {said} declared")
-        expected = (declared_stride,) * len(stride) if isinstance(declared_stride, int) else tuple(declared_stride)
-        expect(stride == expected, f"feature {level} has stride {stride}, {expected} declared (input {ctx.size})")
-
-
-def _stride(size: Sequence[int], feature: Sequence[int]) -> tuple[int, ...]:
-    return tuple(round(s / f) for s, f in zip(size, feature, strict=True))
+        strides = (declared_stride,) * len(spatial) if isinstance(declared_stride, int) else tuple(declared_stride)
+        near = all(abs(s / d - f) < 1 for s, d, f in zip(size, strides, spatial, strict=True))
+        expect(
+            near, f"feature {level} of an input of {size} measures {spatial}, not as the declared stride {strides} says"
+        )
 
 
 def _declared(encoder: object) -> list[tuple[int, int | Sequence[int]]]:

@@ -23,7 +23,7 @@ def check_forward_runs(ctx: Context) -> None:
 
 @check(devices="both")
 def check_output_shape(ctx: Context) -> None:
-    """Logits are (N, num_classes, *size) for square, rectangular, odd and minimum sizes and for batches of 1, 2 and 3."""
+    """Logits are (N, num_classes, *size) for square, rectangular, odd and minimum sizes, in batches of 1 to 3."""
     model = ctx.eval_model(dtype=torch.float32)
     with torch.no_grad():
         for size in ctx.sizes():
@@ -140,7 +140,8 @@ def check_raw_logits(ctx: Context) -> Measurement | None:
         expect(high > 0, f"{what} no logit is positive: a log-softmax or log-sigmoid in the head", high, 0.0)
         expect(
             ratio > 3,
-            f"{what}, another 16 times larger, logits span {ratio:.3g} times as much, expected more than 3: bounded by a clamp "
+            f"{what}, another 16 times larger, logits span {ratio:.3g} times as much, expected more than 3: "
+            "bounded by a clamp "
             "or a scaled tanh in the head",
             ratio,
             3,

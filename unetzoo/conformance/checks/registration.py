@@ -110,7 +110,8 @@ def check_create_seeded(ctx: Context) -> None:
     unlike = [name for (name, a), b in pairs if not torch.equal(a, b)]
     expect(
         not unlike,
-        f"torch.manual_seed(0) twice gave different {unlike[:4]}: weights are drawn from another generator than torch's",
+        f"torch.manual_seed(0) twice gave different {unlike[:4]}: weights are drawn from another generator than "
+        "torch's",
     )
     torch.manual_seed(ctx.seed)
     ends = []

@@ -61,7 +61,8 @@ def check_rng_not_reseeded(ctx: Context) -> None:
         mode = "training" if train else "eval"
         expect(
             not same,
-            f"after a {mode} forward {', '.join(same)} is in the same state whatever it was before: the forward seeds it",
+            f"after a {mode} forward {', '.join(same)} is in the same state whatever it was before: the forward "
+            "seeds it",
         )
 
 
@@ -204,8 +205,10 @@ def check_train_eval_consistency(ctx: Context) -> Measurement | None:
     measured = float((out - trained).abs().mean() / trained.std().clamp(min=1e-12))
     expect(
         measured < bound,
-        f"training and eval mode differ by {measured:.3g} standard deviations of the logits after the statistics were taken "
-        f"from the same batch, expected less than {bound}: one normalisation layer serves several places, or eps differ",
+        f"training and eval mode differ by {measured:.3g} standard deviations of the logits after the statistics "
+        "were taken "
+        f"from the same batch, expected less than {bound}: one normalisation layer serves several places, or eps "
+        "differ",
         measured,
         bound,
     )

@@ -30,19 +30,22 @@ def check_path_strides(ctx: Context) -> None:
     dead = [_name(s) for s in spectrum.dead]
     expect(
         not dead,
-        f"paths through stride {', '.join(dead)} are connected but carry no gradient: a skip is multiplied by zero, or its "
+        f"paths through stride {', '.join(dead)} are connected but carry no gradient: a skip is multiplied by "
+        "zero, or its "
         f"weights are; strides that carry: {[_name(s) for s in spectrum.alive]}",
     )
     if "path_strides" in claims.declared and claims.path_strides is not None:
         expect(
             finite == tuple(claims.path_strides),
-            f"paths of strides {finite} carry gradient, declared {tuple(claims.path_strides)}: a skip is dropped, detached, "
+            f"paths of strides {finite} carry gradient, declared {tuple(claims.path_strides)}: a skip is dropped, "
+            "detached, "
             "added, or taken from another level",
         )
     elif claims.no_skips:
         expect(
             len(finite) == 1,
-            f"paths of strides {finite} carry gradient, but no_skips is declared: something passes by the coarsest level",
+            f"paths of strides {finite} carry gradient, but no_skips is declared: something passes by the "
+            "coarsest level",
         )
     else:
         expect(
@@ -86,8 +89,10 @@ def check_translation_equivariance(ctx: Context) -> Measurement | None:
     error, axis = shift_error(model, x, shift, claims, radius)
     if not error <= 1e-9:
         raise CheckFailed(
-            f"shifting the input by the period {list(shift)} along axis {axis} changes the output by {error:.3g} at distance "
-            f"{list(radius)} from the borders, expected at most 1e-9: absolute positions, align_corners=True, swapped axes of "
+            f"shifting the input by the period {list(shift)} along axis {axis} changes the output by {error:.3g} "
+            "at distance "
+            f"{list(radius)} from the borders, expected at most 1e-9: absolute positions, align_corners=True, "
+            "swapped axes of "
             "a grid, or a crop that moves with the size",
             error,
             1e-9,
@@ -116,7 +121,8 @@ def _expect_no_single_axis(ctx: Context, radius: Axes) -> None:
     follows = [error < 1e-9 for error in errors]
     expect(
         all(follows) or not any(follows),
-        f"the output follows shifts by {list(shift)} along axes {[a for a, f in enumerate(follows) if f]} but not along "
+        f"the output follows shifts by {list(shift)} along axes {[a for a, f in enumerate(follows) if f]} but not "
+        "along "
         f"{[a for a, f in enumerate(follows) if not f]}: one axis is treated with the other's size or stride",
     )
 
@@ -154,8 +160,11 @@ def check_receptive_field(ctx: Context) -> Measurement | None:
 
 def _wide(ctx: Context, radius: Axes) -> Axes:
     """A legal size, a multiple of the period, at whose centre the receptive field does not meet the border."""
-    rules = zip(radius, period(ctx.claims), ctx.claims.size_offset, strict=True)
-    return ctx.claims.legal(tuple((-(-(2 * r + p) // p) + 2 + axis) * p + o for axis, (r, p, o) in enumerate(rules)))
+    claims = ctx.claims
+    rules = zip(radius, claims.margin, period(claims), claims.size_offset, strict=True)
+    return claims.legal(
+        tuple((-(-(2 * max(r, m // 2) + p) // p) + 2 + axis) * p + o for axis, (r, m, p, o) in enumerate(rules))
+    )
 
 
 def _block_at(place: str, size: Axes, block: Axes) -> list[slice]:
@@ -194,7 +203,8 @@ def check_alignment(ctx: Context) -> Measurement | None:
         furthest = max(furthest, abs(centroid - middle))
         expect(
             furthest <= bound,
-            f"output pixels depend on input {centroid - middle:+.2f} pixels away on average along axis {axis}, expected at most "
+            f"output pixels depend on input {centroid - middle:+.2f} pixels away on average along axis {axis}, "
+            "expected at most "
             f"{bound:.2f}: padding or cropping on one side, or an even kernel without a counterpart",
             furthest,
             bound,
@@ -328,7 +338,8 @@ def check_nan_locality(ctx: Context) -> None:
         limit = tuple(r + p for r, p in zip(radius, block, strict=True))
         expect(
             all(r <= c for r, c in zip(reached, limit, strict=True)),
-            f"NaN in the {place} of {list(size)} spoils outputs {list(reached)} pixels away, receptive field {list(radius)}",
+            f"NaN in the {place} of {list(size)} spoils outputs {list(reached)} pixels away, receptive field "
+            f"{list(radius)}",
             max(reached),
             max(limit),
         )
@@ -351,7 +362,8 @@ def check_input_sensitivity(ctx: Context) -> Measurement | None:
         least = min(least, share)
         expect(
             share > 0.8,
-            f"{share:.0%} of the pixels {name} influence the output, expected more than 80 %: the input is clamped or rectified",
+            f"{share:.0%} of the pixels {name} influence the output, expected more than 80 %: the input is "
+            "clamped or rectified",
             share,
             0.8,
         )
