@@ -71,6 +71,6 @@ class UNetPlusPlusDecoder(nn.Module):
         """Return the nodes of the finest level, the deepest first."""
         nodes = [[feature] for feature in features]
         for column in self.columns:
-            for level, stage in enumerate(column):
+            for level, stage in enumerate(column.children()):
                 nodes[level].append(stage(nodes[level + 1][-1], torch.cat(nodes[level], dim=1)))
         return nodes[0][:0:-1]

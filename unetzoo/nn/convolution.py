@@ -48,6 +48,8 @@ def make_conv(
     `padding="inner"` it reaches from the first to the last input position only: `stride * (size - 1) + 1`. With
     `padding="valid"` nothing is padded.
     """
+    if min(in_channels, out_channels) < 1:
+        raise ConfigError(f"a convolution from {in_channels} to {out_channels} channels: expected numbers from 1")
     kernel, step = dims.per_axis(kernel_size, ndim), dims.per_axis(stride, ndim)
     dilations = dims.per_axis(dilation, ndim)
     if padding == "inner":
