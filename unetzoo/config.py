@@ -143,7 +143,7 @@ def resolve(reference: Reference) -> Draft:
 def read_card(reference: Reference) -> ModelCard:
     """Return the card of a model without building it."""
     draft = resolve(reference)
-    config, mistakes = validate(draft)
+    config, mistakes = validate(draft.for_ndim(draft.data.get("ndim", 2)))
     if config is None:
         raise draft.fail(mistakes)
     return config.card.model_copy(update={"parts": parts_of(config)})
