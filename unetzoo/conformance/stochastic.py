@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from unetzoo.conformance.context import Context
+from unetzoo.conformance.sandbox import GlobalState
 
 
 def without_dropout(model: nn.Module) -> nn.Module:
@@ -18,5 +19,7 @@ def without_dropout(model: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def repeats(ctx: Context, model: nn.Module, x: Tensor) -> bool:
-    """Whether two forwards give the same, that is, whether no chance is left in this mode."""
-    return all(torch.equal(a, b) for a, b in zip(ctx.outputs(model, x), ctx.outputs(model, x), strict=True))
+    """Whether two forwards give the same and draw no random number: no chance is left in this mode."""
+    before = GlobalState.capture()
+    pairs = zip(ctx.outputs(model, x), ctx.outputs(model, x), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs) and not before.rng_changes()
