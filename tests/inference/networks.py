@@ -81,6 +81,18 @@ class FullScale(nn.Module):
         return self.head(F.interpolate(torch.cat([pooled, left], 1), scale_factor=2.0))
 
 
+class LooksAhead(nn.Module):
+    """Sees up to five pixels to one side along the last axis, and nothing to the other."""
+
+    def __init__(self, left: int, right: int) -> None:
+        super().__init__()
+        self.sides = (left, right)
+        self.layer = nn.Conv2d(3, 2, (1, left + right + 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(F.pad(x, self.sides))
+
+
 class InPlace(nn.Module):
     """A coarse map that is changed in place and taken up again after a way through fine maps."""
 

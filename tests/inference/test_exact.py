@@ -46,6 +46,13 @@ def test_halo_is_the_receptive_radius_rounded_to_the_stride():
     assert plan.halo == (4, 4)
 
 
+@pytest.mark.parametrize(("left", "right"), [(5, 0), (0, 5), (2, 4)])
+def test_halo_follows_the_side_that_is_seen_further(left, right):
+    network, image = networks.LooksAhead(left, right), image_of(3, 40, 50)
+    assert plan_of(network, (64, 64)).halo == (0, max(left, right))
+    assert_equal_to_rounding(predict_tiled(network, image, tile=16), whole(network, image))
+
+
 @pytest.mark.parametrize("shape", [(3, 70, 93), (3, 17, 23, 19)])
 def test_shallow_networks_need_a_halo_and_nothing_else(shape):
     network, image = networks.Plain(ndim=len(shape) - 1), image_of(*shape)
