@@ -31,7 +31,7 @@ def preprocessing(model: nn.Module) -> Preprocessing:
     An encoder for other than three channels was adapted from three: each channel gets the average of their means and
     deviations. Raises `ConfigError` for an encoder that has no published weights.
     """
-    found = getattr(getattr(model, "encoder", None), "preprocessing", None)
+    found = getattr(model, "preprocessing", getattr(getattr(model, "encoder", None), "preprocessing", None))
     if not isinstance(found, Preprocessing):
         raise ConfigError(
             f"the encoder of {type(model).__name__} has no published weights, and so no preprocessing of its own; "

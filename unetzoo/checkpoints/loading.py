@@ -138,7 +138,7 @@ class _Match:
 
 
 def _layouts(model: nn.Module, state: StateDict) -> list[tuple[str, dict[str, str | None]]]:
-    listed = getattr(getattr(model, "config", None), "layouts", {})
+    listed = {**getattr(model, "layouts", {}), **getattr(getattr(model, "config", None), "layouts", {})}
     return [
         (OURS, {key: key for key in state}),
         *((name, Layout(table).rename(state)) for name, table in listed.items()),

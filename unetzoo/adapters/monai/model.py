@@ -1,0 +1,91 @@
+"""A network of MONAI behind our contract."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ...errors import ConfigError
+from ...nn.resampling import interpolate
+from ..wrapping import WrappedModel, build, import_library, make_constant
+from .networks import NETWORKS
+
+
+class MonaiModel(WrappedModel):
+    """A network of MONAI as `self.network`, with any size of image and its outputs brought to our convention.
+
+    Args:
+        in_channels: channels of the image.
+        num_classes: channels of the logits.
+        ndim: spatial dimensions, MONAI's `spatial_dims`.
+        network: name of the class in lower case.
+        deep_supervision: whether training mode returns several levels' logits, where the network has them.
+        **options: what else the class takes, under MONAI's own names.
+
+    Raises:
+        ConfigError: an unknown option, or one that MONAI refuses.
+        PluginError: MONAI is not installed.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        num_classes: int,
+        ndim: int,
+        network: str,
+        deep_supervision: bool = False,
+        **options: Any,
+    ) -> None:
+        facts = NETWORKS[network]
+        name = f"monai/{network}"
+        if deep_supervision and facts.deep_supervision is None:
+            raise ConfigError(f"{name!r} has no deep supervision")
+        chosen = {**facts.defaults, **options}
+        if deep_supervision and facts.deep_supervision is not None:
+            chosen.setdefault(*facts.deep_supervision)
+        size = chosen.get("img_size")
+        super().__init__(
+            in_channels=in_channels,
+            num_classes=num_classes,
+            ndim=ndim,
+            divisor=facts.divisor(chosen, ndim),
+            fixed_size=((size,) * ndim if isinstance(size, int) else size) if facts.sized else None,
+        )
+        given = {"spatial_dims": ndim, "in_channels": in_channels, "out_channels": num_classes}
+        self.network = build(_class(facts.name, name), name, {**given, **chosen})
+        theirs = list(self.network.state_dict())
+        constant = make_constant(self.network)
+        if facts.repair is not None:
+            facts.repair(self.network, chosen, ndim)
+        self.run = facts.call
+        kept = set(self.network.state_dict())
+        dropped = {key: None for key in [*constant, *theirs] if key not in kept}
+        self.layouts = {"monai": {"*": "network.*", **dropped}}
+        self.find_unused(self.fixed_size or [max(32, 2 * divisor) for divisor in self.divisor])
+
+    def _prepare(self, x: torch.Tensor) -> torch.Tensor:
+        sides = zip(x.shape[2:], self.divisor, strict=True)
+        if self.fixed_size is None and all(type(side) is int and side <= divisor for side, divisor in sides):
+            # A single coarsest element could not be normalised.
+            x = F.pad(x, (0, self.divisor[-1]))
+        return super()._prepare(x)
+
+    def call(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Run the network; coarser logits are interpolated to the finest's size."""
+        finest, *coarser = self.run(self.network, x)
+        return [finest, *(interpolate(logits, finest.shape[2:]) for logits in coarser)]
+
+
+def _class(title: str, name: str) -> type[nn.Module]:
+    shown = warnings.showwarning
+    try:
+        nets = import_library("monai.networks.nets", extra="monai", wanted_for=name)
+    finally:
+        # Importing MONAI replaces the process's way of showing warnings.
+        warnings.showwarning = shown
+    return getattr(nets, title)

@@ -1,0 +1,158 @@
+"""Networks of other libraries behind our contract: any size, logits alone, and their own state-dict keys still load."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from ..errors import ConfigError, PluginError, nearest
+from ..network import DenseModel
+from ..nn.resampling import interpolate
+
+
+class WrappedModel(DenseModel):
+    """A network of another library as `self.network`; a subclass says how it is called.
+
+    Inputs are padded with zeros at the far end of each axis to multiples of `divisor`, or resized to `fixed_size`
+    where the network works at one size alone; outputs are cropped or resized back. `layouts` renames the library's
+    state-dict keys to ours. Parameters that the network does not use stay, for the sake of its checkpoints, and are
+    kept from the optimizer: `requires_grad` is False.
+    """
+
+    network: nn.Module
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        num_classes: int,
+        ndim: int,
+        divisor: int | Sequence[int] = 1,
+        fixed_size: Sequence[int] | None = None,
+        min_size: int = 1,
+        make_head: Callable[[int], nn.Module] | None = None,
+    ) -> None:
+        super().__init__(
+            in_channels=in_channels, num_classes=num_classes, ndim=ndim, min_size=min_size, make_head=make_head
+        )
+        self.divisor = (divisor,) * ndim if isinstance(divisor, int) else tuple(divisor)
+        self.fixed_size = None if fixed_size is None else tuple(fixed_size)
+        self.layouts: dict[str, dict[str, str | None]] = {}
+        self._unused: tuple[str, ...] = ()
+
+    def call(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Run the network on what `forward` prepared; return its logits, finest first."""
+        return [self.network(x)]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
+        """Return the logits of (N, in_channels, *spatial); a list, finest first, with deep supervision in training."""
+        self.check_input(x)
+        size = x.shape[2:]
+        outputs = [self._restore(logits, size) for logits in self.call(self._prepare(x))]
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def unfreeze_encoder(self) -> None:
+        """Let the encoder learn again, but for what the network does not use."""
+        super().unfreeze_encoder()
+        self._set_aside()
+
+    def _prepare(self, x: torch.Tensor) -> torch.Tensor:
+        if self.fixed_size is not None:
+            return interpolate(x, self.fixed_size)
+        return pad_to_multiple(x, self.divisor)
+
+    def _restore(self, logits: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+        if self.fixed_size is not None:
+            return interpolate(logits, size)
+        for axis, side in enumerate(size, start=2):
+            logits = logits.narrow(axis, 0, side)
+        return logits
+
+    def find_unused(self, size: Sequence[int]) -> None:
+        """Find the parameters that an image of `size` does not reach, by shapes alone, and keep them from learning."""
+        self._unused = tuple(unused_parameters(self, torch.empty(2, self.in_channels, *size, device="meta")))
+        self._set_aside()
+
+    def _set_aside(self) -> None:
+        for name in self._unused:
+            self.get_parameter(name).requires_grad_(False)
+
+
+def pad_to_multiple(x: torch.Tensor, divisor: Sequence[int]) -> torch.Tensor:
+    """Pad (N, C, *S) with zeros at the end of each axis to the next multiple of its divisor."""
+    spare = [-side % multiple for side, multiple in zip(x.shape[2:], divisor, strict=True)]
+    if all(type(pixels) is int and pixels == 0 for pixels in spare):
+        return x
+    return F.pad(x, [pixels for short in reversed(spare) for pixels in (0, short)])
+
+
+def unused_parameters(model: nn.Module, x: torch.Tensor) -> list[str]:
+    """Return the names of the parameters that get no gradient from the outputs for `x`, a tensor on the meta device.
+
+    The model stays as it is: it runs on stand-ins without values.
+    """
+    stand_ins = {name: torch.empty_like(value, device="meta") for name, value in model.named_buffers()}
+    parameters = {
+        name: torch.empty_like(value, device="meta", requires_grad=True) for name, value in model.named_parameters()
+    }
+    with torch.enable_grad():
+        outputs = functional_call(model, {**parameters, **stand_ins}, (x,))
+        total = sum(output.sum() for output in (outputs if isinstance(outputs, list) else [outputs]))
+        found = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
+    return [name for name, gradient in zip(parameters, found, strict=True) if gradient is None]
+
+
+def make_constant(network: nn.Module) -> list[str]:
+    """Take whole-number buffers, but for batch counters, out of the state dict; return their names."""
+    constant = []
+    for path, module in network.named_modules():
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            if not buffer.is_floating_point() and name != "num_batches_tracked":
+                module.register_buffer(name, buffer, persistent=False)
+                constant.append(f"{path}.{name}" if path else name)
+    return constant
+
+
+def build(component: Callable[..., nn.Module], name: str, options: Mapping[str, Any]) -> nn.Module:
+    """Call the library's class; unknown options and what it refuses become a `ConfigError`."""
+    known = [
+        key
+        for key, parameter in inspect.signature(component).parameters.items()
+        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    ]
+    unknown = [key for key in options if key not in known]
+    if unknown:
+        raise ConfigError(
+            f"{name!r} does not take {unknown[0]!r}{nearest(unknown[0], known)} (options: {', '.join(known)})"
+        )
+    try:
+        return component(**options)
+    except (TypeError, ValueError, AssertionError, KeyError, NotImplementedError, RuntimeError) as error:
+        raise ConfigError(f"{name!r} cannot be built: {error or type(error).__name__}") from error
+
+
+def import_library(module: str, *, extra: str, wanted_for: str) -> ModuleType:
+    """Import a library that is an extra; `PluginError` says how to install it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise PluginError(
+            f"{wanted_for!r} needs {package}, which cannot be imported ({error}); pip install 'unetzoo[{extra}]'"
+        ) from error
+
+
+def component(make: Callable[..., DenseModel], card: Mapping[str, object], **bound: object) -> partial[DenseModel]:
+    """Return what a provider gives: `make` with some arguments set, and the model's card."""
+    made = partial(make, **bound)
+    made.card = dict(card)  # type: ignore[attr-defined]
+    return made
