@@ -193,20 +193,16 @@ def perturb_parameters(model: nn.Module, seed: int) -> None:
 @torch.no_grad()
 def warm_statistics(model: nn.Module, x: Tensor) -> None:
     """Set the running statistics of normalisation layers to those of ``x`` (cumulative average over one forward)."""
-    layers = [m for m in model.modules() if isinstance(getattr(m, "running_mean", None), Tensor)]
-    if not layers:
-        return
-    momenta = [getattr(layer, "momentum", None) for layer in layers]
+    layers = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._NormBase) and m.track_running_stats]
+    momenta = [layer.momentum for layer in layers]
     for layer in layers:
-        if hasattr(layer, "reset_running_stats"):
-            layer.reset_running_stats()
-            layer.momentum = None  # type: ignore[assignment]
+        layer.reset_running_stats()
+        layer.momentum = None
     try:
         model(x)
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
-            if hasattr(layer, "reset_running_stats"):
-                layer.momentum = momentum  # type: ignore[assignment]
+            layer.momentum = momentum
 
 
 def state_layout(model: nn.Module) -> dict[str, tuple[torch.Size, torch.dtype]]:

@@ -14,7 +14,7 @@ from pickle import PicklingError
 from unetzoo.conformance.check import BACKWARD, Check, all_checks
 from unetzoo.conformance.claims import Claims
 from unetzoo.conformance.probing import default_size
-from unetzoo.conformance.report import Result
+from unetzoo.conformance.report import Result, Status
 from unetzoo.conformance.suite import Session, outcome, run
 
 PROBE_TIMEOUT = 600.0
@@ -122,5 +122,5 @@ def _cause(process: BaseProcess) -> str:
 def _dead(check: Check, death: str, seconds: float, session: Session, *, probing: bool) -> Result:
     message = f"while its capabilities were probed: {death}" if probing else death
     reason = session.expected_failures.get(check.id, "")
-    status = "expected_failure" if reason else "failed"
+    status: Status = "expected_failure" if reason else "failed"
     return outcome(check, status, message=message, reason=reason, seconds=seconds)

@@ -13,7 +13,7 @@ from unetzoo.conformance.check import CheckFailed
 from unetzoo.conformance.claims import Axes, Claims
 from unetzoo.conformance.context import Builder, perturb_parameters, tensors_in, warm_statistics
 from unetzoo.conformance.paths import GLOBAL, map_stride, path_spectrum
-from unetzoo.conformance.reach import affordable, period, receptive_field, shift_error, shift_window
+from unetzoo.conformance.reach import affordable, period, receptive_field, shift_error, shift_window, space
 
 FIRST_SIZES = {1: (64, 128, 256), 2: (64, 96, 128, 224, 256, 188, 572), 3: (32, 48, 64, 96, 128)}
 STEPS = (1, 2, 4, 8, 16, 32, 64, 7, 14, 28, 56)
@@ -244,10 +244,10 @@ class Prober:
         if claims.fixed_size is not None or not affordable(model, self.in_channels, size, base):
             return None
         x = torch.zeros((1, self.in_channels, *size), dtype=torch.float64)
-        x[(..., *(s // 2 for s in size))] = torch.nan
+        x[space(s // 2 for s in size)] = torch.nan
         with torch.no_grad():
             out = tensors_in(model(x))[0]
-        return bool(out[(..., *(slice(-1, None),) * claims.ndim)].isnan().any())
+        return bool(out[space((slice(-1, None),) * claims.ndim)].isnan().any())
 
 
 def _accepts(builder: Builder, option: str) -> bool:

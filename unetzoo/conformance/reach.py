@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from types import EllipsisType
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,11 @@ from unetzoo.conformance.context import tensors_in
 SIDES = {1: (128, 256, 512, 1024), 2: (64, 128, 192, 256, 384), 3: (32, 48, 64)}
 MOST_MACS = 5e9
 """Largest forward that is run to measure the receptive field; a wider one is left unknown."""
+
+
+def space(at: Iterable[slice | int]) -> tuple[EllipsisType | slice | int, ...]:
+    """Index of every sample and channel at these slices or pixels of the spatial axes."""
+    return (..., *at)
 
 
 def period(claims: Claims) -> Axes:
@@ -44,7 +51,7 @@ def receptive_field(model: nn.Module, in_channels: int, claims: Claims, referenc
             return None
         start = tuple((s // 2) // p * p for s, p in zip(size, block, strict=True))
         x = torch.zeros((1, in_channels, *size), dtype=torch.float64)
-        x[(..., *(slice(a, a + p) for a, p in zip(start, block, strict=True)))] = torch.nan
+        x[space(slice(a, a + p) for a, p in zip(start, block, strict=True))] = torch.nan
         infected = tensors_in(model(x))[0].isnan()
         radius = extent(infected, start, block, claims.margin)
         room = zip(start, size, block, strict=True)
@@ -72,17 +79,17 @@ def shift_error(model: nn.Module, x: Tensor, shift: Axes, claims: Claims, radius
     Returns the error and the axis where it is worst.
     """
     size = tuple(s - p for s, p in zip(x.shape[2:], shift, strict=True))
-    first = tensors_in(model(x[(..., *(slice(0, s) for s in size))]))[0]
+    first = tensors_in(model(x[space(slice(0, s) for s in size)]))[0]
     errors = []
     for axis, p in enumerate(shift):
         window = tuple(slice(p, s + p) if a == axis else slice(0, s) for a, s in enumerate(size))
-        second = tensors_in(model(x[(..., *window)]))[0]
+        second = tensors_in(model(x[space(window)]))[0]
         keep = [max(r - m // 2, 0) for r, m in zip(radius, claims.margin, strict=True)]
         inner = [slice(k, n - k) for k, n in zip(keep, first.shape[2:], strict=True)]
         a, b = list(inner), list(inner)
         a[axis] = slice(keep[axis] + p, first.shape[axis + 2] - keep[axis])
         b[axis] = slice(keep[axis], first.shape[axis + 2] - keep[axis] - p)
-        ours, theirs = first[(..., *a)], second[(..., *b)]
+        ours, theirs = first[space(a)], second[space(b)]
         difference = (ours - theirs).abs().max() / first.abs().max().clamp(min=1.0)
         errors.append(float(difference) if not difference.isnan() else math.inf)
     worst = max(range(len(errors)), key=errors.__getitem__)

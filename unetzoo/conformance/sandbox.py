@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 
@@ -94,11 +95,11 @@ class GlobalState:
         if torch.get_num_threads() != f["torch.get_num_threads()"]:
             torch.set_num_threads(f["torch.get_num_threads()"])  # type: ignore[arg-type]
         torch.set_float32_matmul_precision(f["torch.get_float32_matmul_precision()"])  # type: ignore[arg-type]
-        torch.backends.cudnn.enabled = f["torch.backends.cudnn.enabled"]
-        torch.backends.cudnn.benchmark = f["torch.backends.cudnn.benchmark"]
-        torch.backends.cudnn.deterministic = f["torch.backends.cudnn.deterministic"]
-        torch.backends.cudnn.allow_tf32 = f["torch.backends.cudnn.allow_tf32"]
-        torch.backends.cuda.matmul.allow_tf32 = f["torch.backends.cuda.matmul.allow_tf32"]
+        torch.backends.cudnn.enabled = bool(f["torch.backends.cudnn.enabled"])
+        torch.backends.cudnn.benchmark = bool(f["torch.backends.cudnn.benchmark"])
+        torch.backends.cudnn.deterministic = bool(f["torch.backends.cudnn.deterministic"])
+        torch.backends.cudnn.allow_tf32 = bool(f["torch.backends.cudnn.allow_tf32"])
+        torch.backends.cuda.matmul.allow_tf32 = bool(f["torch.backends.cuda.matmul.allow_tf32"])
         torch.use_deterministic_algorithms(
             bool(f["torch.are_deterministic_algorithms_enabled()"]),
             warn_only=bool(f["warn-only deterministic algorithms"]),
@@ -108,14 +109,14 @@ class GlobalState:
         warnings.filters[:] = f["warnings.filters"]  # type: ignore[index]
         warnings.showwarning = f["warnings.showwarning"]  # type: ignore[assignment]
         logging.getLogger().setLevel(f["root logger level"])  # type: ignore[arg-type]
-        logging.getLogger().handlers[:] = f["root logger handlers"]  # type: ignore[index]
+        logging.getLogger().handlers[:] = cast("tuple[logging.Handler, ...]", f["root logger handlers"])
         logging.disable(f["logging.disable"])  # type: ignore[arg-type]
         environment: dict[str, str] = f["os.environ"]  # type: ignore[assignment]
         if dict(os.environ) != environment:
             os.environ.clear()
             os.environ.update(environment)
         os.chdir(str(f["working directory"]))
-        sys.path[:] = f["sys.path"]  # type: ignore[index]
+        sys.path[:] = cast("tuple[str, ...]", f["sys.path"])
         torch.set_rng_state(self.torch_rng)
         if self.cuda_rng:
             torch.cuda.set_rng_state_all(list(self.cuda_rng))

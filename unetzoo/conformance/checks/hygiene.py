@@ -209,7 +209,7 @@ def check_hooks_fire(ctx: Context) -> None:
             owners.add(name)
         module.register_forward_hook(lambda *_, name=name: fired.update([name]))
         if not isinstance(module, torch.jit.ScriptModule):
-            module.forward = _counting(module.forward, entered, name)  # type: ignore[method-assign]
+            module.forward = _counting(module.forward, entered, name)
     for mode in (True, False):
         model.train(mode)
         ctx.outputs(model, ctx.input(dtype=torch.float32))

@@ -49,7 +49,7 @@ def check_output_type(ctx: Context) -> None:
     option: dict[str, object] = {"deep_supervision": True} if "deep_supervision" in ctx.claims.supports else {}
     for options in [{}, option] if option else [{}]:
         built = f" (built with {options})" if options else ""
-        model = ctx.train_model(dtype=torch.float32, **options)
+        model = ctx.train_model(dtype=torch.float32, **options)  # type: ignore[arg-type]
         result = model(ctx.input(dtype=torch.float32))
         expect(
             isinstance(result, (Tensor, list, tuple)),

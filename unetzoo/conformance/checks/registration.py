@@ -63,7 +63,7 @@ def check_create_twice(ctx: Context) -> None:
     """Two calls of the builder give the same network: equal keys, shapes, dtypes and repr."""
     signature, given = _signature(ctx), _mutable_options(ctx)
     kept = copy.deepcopy(given)
-    first, second = ctx.build(), ctx.build(**given)
+    first, second = ctx.build(), ctx.build(**given)  # type: ignore[arg-type]
     a, b = state_layout(first), state_layout(second)
     different = sorted(set(a.items()) ^ set(b.items()))
     expect(not different, f"a second call gave another network; differing (name, (shape, dtype)): {different[:4]}")

@@ -9,7 +9,7 @@ from unetzoo.conformance.check import CheckFailed, Measurement, agree, check, ex
 from unetzoo.conformance.claims import Axes
 from unetzoo.conformance.context import Context
 from unetzoo.conformance.paths import GLOBAL, path_spectrum
-from unetzoo.conformance.reach import extent, period, shift_error, shift_window
+from unetzoo.conformance.reach import extent, period, shift_error, shift_window, space
 
 
 @check()
@@ -108,15 +108,8 @@ def _expect_no_single_axis(ctx: Context, radius: Axes) -> None:
     model = ctx.eval_model()
     for axis in range(ctx.claims.ndim):
         only = tuple(p if a == axis else 0 for a, p in enumerate(shift))
-        window = x[
-            (
-                ...,
-                *(
-                    slice(0, n - (0 if a == axis else p))
-                    for a, (n, p) in enumerate(zip(x.shape[2:], shift, strict=True))
-                ),
-            )
-        ]
+        sizes = zip(x.shape[2:], shift, strict=True)
+        window = x[space(slice(0, n if a == axis else n - p) for a, (n, p) in enumerate(sizes))]
         errors.append(shift_error(model, window, only, ctx.claims, radius)[0])
     follows = [error < 1e-9 for error in errors]
     expect(
@@ -143,7 +136,7 @@ def check_receptive_field(ctx: Context) -> Measurement | None:
         x = ctx.input(1, size).requires_grad_()
         out = ctx.output(model, x)
         where = _block_at(place, tuple(out.shape[2:]), block)
-        (gradient,) = torch.autograd.grad(ctx.loss(out[(..., *where)]), x)
+        (gradient,) = torch.autograd.grad(ctx.loss(out[space(where)]), x)
         start = tuple(w.start + m // 2 for w, m in zip(where, claims.margin, strict=True))
         touched = gradient.abs() > 1e-12 * gradient.abs().max()
         reached = extent(touched, start, block)
@@ -191,7 +184,7 @@ def check_alignment(ctx: Context) -> Measurement | None:
     x = (1 + 0.1 * ctx.input(1, size)).requires_grad_()
     out = ctx.output(model, x)
     where = _block_at("centre", tuple(out.shape[2:]), block)
-    (gradient,) = torch.autograd.grad(out[(..., *where)].sum(), x)
+    (gradient,) = torch.autograd.grad(out[space(where)].sum(), x)
     weight = gradient.abs().sum((0, 1))
     ctx.require(bool(weight.sum() > 0), "the network's response to uniform weights is flat")
     bound = 0.5 + natural_offset(model, claims.coarsest_stride)
@@ -251,11 +244,11 @@ def check_crop_consistency(ctx: Context) -> Measurement | None:
         for cut in (1, 2, 3, 5):
             for axis in range(claims.ndim):
                 kept = tuple(slice(0, s - cut * (a == axis)) for a, s in enumerate(size))
-                out = ctx.output(model, x[(..., *kept)])
+                out = ctx.output(model, x[space(kept)])
                 near = tuple(slice(0, max(n - r, 0)) for n, r in zip(out.shape[2:], radius, strict=True))
                 what = f"the interior after cropping {cut} pixels at the end of axis {axis}"
                 hint = "Padding in front moves the pooling grid with the image size"
-                figures.append(agree(out[(..., *near)], whole[(..., *near)], 1e-9, what, hint))
+                figures.append(agree(out[space(near)], whole[space(near)], 1e-9, what, hint))
     return worst(figures)
 
 
@@ -279,11 +272,11 @@ def check_tiling(ctx: Context) -> Measurement | None:
         for corner in (0, 1):
             start = tuple(corner * c for c in core)
             tile = tuple(slice(a, a + 2 * h + c) for a, h, c in zip(start, halo, core, strict=True))
-            out = ctx.output(model, x[(..., *tile)])
+            out = ctx.output(model, x[space(tile)])
             inner = tuple(slice(h, h + c) for h, c in zip(halo, core, strict=True))
             place = tuple(slice(a + h, a + h + c) for a, h, c in zip(start, halo, core, strict=True))
             what = f"tile {corner} with a halo of {list(halo)} against the whole image"
-            figures.append(agree(out[(..., *inner)], whole[(..., *place)], 1e-9, what))
+            figures.append(agree(out[space(inner)], whole[space(place)], 1e-9, what))
     return worst(figures)
 
 
@@ -331,7 +324,7 @@ def check_nan_locality(ctx: Context) -> None:
     for place in ("near corner", "far corner"):
         where = _block_at(place, size, block)
         x = ctx.input(1, size)
-        x[(0, 0, *(w.start for w in where))] = torch.nan
+        x[:1, :1][space(w.start for w in where)] = torch.nan
         with torch.no_grad():
             spoilt = ctx.output(model, x).isnan()
         reached = extent(spoilt, tuple(w.start for w in where), (1,) * claims.ndim, claims.margin)
