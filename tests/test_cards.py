@@ -27,7 +27,7 @@ def test_the_card_tells_parameters_cost_and_smallest_size_as_they_are(name: str)
 def test_deep_supervision_gives_a_list_of_logits_finest_first(name: str) -> None:
     card = unetzoo.info(name)
     with torch.device("meta"):
-        model = unetzoo.create(name, deep_supervision=True, num_classes=3, ndim=card.ndim[0])
+        model = unetzoo.create(name, deep_supervision=True, in_channels=3, num_classes=3, ndim=card.ndim[0])
         size = (64,) * card.ndim[0]
         outputs = model(torch.zeros(2, 3, *size))
     assert isinstance(outputs, list)

@@ -34,12 +34,13 @@ def test_a_residual_path_applies_its_normalisation_a_second_time_where_asked() -
     path = ResPath(2, 2, ndim=2, norm_twice=True).eval()
     step = path[0]
     nn.init.constant_(step.norm.weight, 2.0)
+    nn.init.constant_(step.norm.bias, -0.5)
     x = torch.randn(1, 2, 4, 4)
     gain = 2.0 / (1 + step.norm.eps) ** 0.5
-    twice = torch.relu(gain * (torch.relu(gain * step.conv(x)) + step.shortcut(x)))
+    twice = torch.relu(gain * (torch.relu(gain * step.conv(x) - 0.5) + step.shortcut(x)) - 0.5)
     torch.testing.assert_close(path(x), twice)
     step.twice = False
-    torch.testing.assert_close(path(x), torch.relu(gain * (step.conv(x) + step.shortcut(x))))
+    torch.testing.assert_close(path(x), torch.relu(gain * (step.conv(x) + step.shortcut(x)) - 0.5))
 
 
 def test_a_residual_path_has_as_many_steps_as_its_depth() -> None:

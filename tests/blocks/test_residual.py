@@ -58,9 +58,9 @@ def test_the_pooled_shortcut_averages_what_the_stride_leaves_out() -> None:
 
 @pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.parametrize("shortcut", ["projection", "first", {"name": "projection", "pool": True}])
-def test_a_stride_rounds_the_size_up(ndim: int, shortcut: str, size: int = 7) -> None:
+def test_a_stride_rounds_the_size_up(ndim: int, shortcut: str) -> None:
     block = Residual(2, 4, ndim=ndim, stride=2, shortcut=shortcut)
-    assert block(torch.randn(2, 2, *[size] * ndim)).shape == (2, 4, *[4] * ndim)
+    assert block(torch.randn(2, 2, *[7] * ndim)).shape == (2, 4, *[4] * ndim)
 
 
 def test_zero_init_starts_a_block_as_its_shortcut() -> None:

@@ -49,7 +49,7 @@ def test_the_identity_block_refuses_other_channels() -> None:
 def test_a_block_is_asked_for_a_stride_only_where_there_is_one() -> None:
     plain = partial(Projected, block=DoubleConv)
     assert isinstance(make_block(plain, 2, 3, ndim=2, stride=(1, 1)), Projected)
-    with pytest.raises(ConfigError, match="Projected cannot be built with stride"):
+    with pytest.raises(ConfigError, match="Projected does not change the size: it has no stride"):
         make_block(plain, 2, 3, ndim=2, stride=2)
 
 

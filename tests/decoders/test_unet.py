@@ -101,3 +101,61 @@ def test_dropout_stands_behind_the_last_stages():
 def test_what_cannot_work_is_told_at_create(options, message):
     with pytest.raises(ConfigError, match=message):
         unetzoo.create("unet", decoder=options, **SMALL)
+
+
+def test_a_skip_passes_its_block_and_the_merge_takes_what_comes_out():
+    options = {"skip_block": "conv", "skip_channels": [3, 2], "skip_per_level": {"kernel_size": [1, 5]}}
+    decoder = unetzoo.create("unet", decoder=options, **SMALL).decoder
+    widths = SMALL["encoder"]["channels"]
+    assert [stage.skip_path.conv.in_channels for stage in decoder.stages] == [widths[1], widths[0]]
+    assert [stage.skip_path.conv.out_channels for stage in decoder.stages] == [3, 2]
+    assert [stage.skip_path.conv.kernel_size for stage in decoder.stages] == [(1, 1), (5, 5)]
+    assert [stage.merge.out_channels for stage in decoder.stages] == [widths[1] + 3, widths[0] + 2]
+
+
+def test_depths_and_block_options_differ_between_stages():
+    options = {"depths": [1, 3], "per_level": {"kernel_size": [3, 5]}}
+    decoder = unetzoo.create("unet", decoder=options, **SMALL).decoder
+    assert [len(list(stage.block)) for stage in decoder.stages] == [2, 3]
+    assert decoder.stages[0].block[0].conv.kernel_size == (3, 3)
+    assert decoder.stages[1].block[2][1].conv.kernel_size == (5, 5)
+
+
+def test_a_block_can_upsample_itself():
+    model = unetzoo.create("unet", block="mednext", decoder={"upsample": "block", "skip": "add"}, **SMALL)
+    assert isinstance(model.decoder.stages[0].up.depthwise, torch.nn.ConvTranspose2d)
+    assert model(torch.randn(2, 3, 17, 21)).shape == (2, 1, 17, 21)
+
+
+def test_the_coarsest_features_can_be_kept_for_supervision():
+    model = unetzoo.create("unet", decoder={"keep_bottom": True}, deep_supervision=True, **SMALL)
+    bottom = model.encoder.channels[-1]
+    assert model.decoder.channels[-1] == bottom
+    assert model.head.convs[-1].in_channels == bottom
+    assert len(model.train()(torch.randn(2, 3, 16, 16))) == 3
+
+
+def test_resize_brings_a_transposed_convolution_to_the_skip_by_the_nearest_neighbour():
+    options = {"upsample": {"name": "deconv", "kernel_size": 3, "padding": "inner"}, "skip": "add", "align": "resize"}
+    stage = unetzoo.create("unet", decoder=options, **SMALL).decoder.stages[-1]
+    x, skip = torch.randn(1, stage.up[0].conv.in_channels, 4, 3), torch.zeros(1, stage.up.out_channels, 8, 7)
+    inner = stage.up(x)
+    assert inner.shape[2:] == (7, 5)
+    aligned, _ = stage._aligned(x, skip)
+    torch.testing.assert_close(aligned, F.interpolate(inner, size=(8, 7), mode="nearest"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"depths": [1]}, "depths .1.: expected 2"),
+        ({"per_level": {"kernel_size": [3]}}, "1 values of 'kernel_size'"),
+        ({"skip_channels": [3, 2]}, "go with a skip_block"),
+        ({"skip_block": "conv", "skip_channels": [3]}, "1 skip_channels: expected 2"),
+        ({"skip_block": "identity", "skip_channels": [3, 2]}, "identity block cannot turn"),
+        ({"upsample": "block"}, "it has no transposed"),
+    ],
+)
+def test_stage_options_that_cannot_work_are_told_at_create(options, message):
+    with pytest.raises(ConfigError, match=message):
+        unetzoo.create("unet", decoder=options, **SMALL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 
 from torch import nn
@@ -27,14 +28,17 @@ def make_block(
     does not take them. Raises `ConfigError` if the block does not take one that is needed.
     """
     chosen = dict(options or {})
+    name = getattr(getattr(block, "func", block), "__name__", "the block")
     if set(dims.per_axis(stride, ndim)) != {1}:
         chosen["stride"] = stride
     if transposed:
         chosen["transposed"] = True
+    named = inspect.signature(block).parameters
+    if missing := [option for option in ("stride", "transposed") if option in chosen and option not in named]:
+        raise ConfigError(f"{name} does not change the size: it has no {' and no '.join(missing)}")
     try:
         return block(in_channels, out_channels, ndim=ndim, **chosen)
     except TypeError as error:
-        name = getattr(getattr(block, "func", block), "__name__", "the block")
         raise ConfigError(f"{name} cannot be built with {', '.join(chosen) or 'its options'}: {error}") from error
 
 
