@@ -6,10 +6,11 @@ import torch
 from torch import nn
 
 import unetzoo
-from tests.inference import networks
 from unetzoo.errors import ConfigError
 from unetzoo.inference import predict_tiled
 from unetzoo.inference.planning import plan_exact
+
+from . import networks
 
 
 def whole(network: nn.Module, image: np.ndarray) -> np.ndarray:

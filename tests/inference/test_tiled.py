@@ -9,9 +9,10 @@ import torch
 import zarr
 from torch import Tensor, nn
 
-from tests.inference import networks
 from unetzoo.errors import ConfigError, InputError
 from unetzoo.inference import TestTimeAugmentation, predict_tiled
+
+from . import networks
 
 GEO_TAGS = [(33550, 12, 3, (0.5, 0.5, 0.0), True), (33922, 12, 6, (0.0, 0.0, 0.0, 10.0, 20.0, 0.0), True)]
 
@@ -70,6 +71,18 @@ def test_predictions_are_written_to_files(network, pixels, expected, tmp_path, s
     read = {".npy": np.load, ".tif": tifffile.imread, ".zarr": lambda path: zarr.open_array(path, mode="r")[:]}[suffix]
     np.testing.assert_allclose(read(out), expected, rtol=1e-5, atol=1e-3)
     assert [path.name for path in tmp_path.iterdir()] == [out.name]
+
+
+@pytest.mark.parametrize("output", ["logits", "labels"])
+def test_volumes_are_read_from_and_written_to_tiff(tmp_path, output):
+    torch.manual_seed(0)
+    network, volume = nn.Conv3d(1, 2, 3, padding=1), np.random.default_rng(0).random((12, 40, 36), dtype=np.float32)
+    tifffile.imwrite(tmp_path / "in.tif", volume, photometric="minisblack")
+    predict_tiled(network, tmp_path / "in.tif", tile=24, output=output, out=tmp_path / "out.tif")
+    with torch.inference_mode():
+        logits = network(torch.from_numpy(volume)[None, None])[0].numpy()
+    expected = logits if output == "logits" else logits.argmax(0)
+    np.testing.assert_allclose(tifffile.imread(tmp_path / "out.tif"), expected, atol=1e-5)
 
 
 def test_arrays_of_all_kinds_are_read_in_windows(network, pixels, expected, tmp_path):

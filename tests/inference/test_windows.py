@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.inference import networks
 from unetzoo.errors import ConfigError
 from unetzoo.inference import predict_tiled
+
+from . import networks
 
 
 class Same(nn.Module):

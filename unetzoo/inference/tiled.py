@@ -126,15 +126,14 @@ def predict_tiled(
         else:
             raise ConfigError(f"mode is {mode!r}; expected 'exact', 'mirror' or 'blend'")
         finish, dtype = _finisher(output, num_classes)
+        is_path = isinstance(out, str | PathLike)
         result = Output(
             out,
             picture.shape if output == "labels" else (num_classes, *picture.shape),
             dtype,
             chunk=min(edges),
             image=picture,
-            identity=_identity(
-                model, picture, [mode, edges, halo, overlap, split, batch_size, output, out is not None]
-            ),
+            identity=_identity(model, picture, [mode, edges, halo, overlap, runner.steps, output]) if is_path else "",
             resume=resume,
         )
         with _reporting(progress, runner.total) as tick:
@@ -245,8 +244,6 @@ def _finisher(kind: Kind, num_classes: int) -> tuple[Callable[[Tensor], Tensor],
 
 def _identity(model: nn.Module, image: Image, settings: list[object]) -> str:
     """A digest of the weights, the image's form and the settings."""
-    if not settings.pop():
-        return ""
     digest = hashlib.sha256(json.dumps([image.shape, image.channels, settings]).encode())
     for name, tensor in model.state_dict().items():
         digest.update(name.encode())
