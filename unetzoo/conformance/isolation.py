@@ -21,7 +21,8 @@ PROBE_TIMEOUT = 600.0
 
 
 def _worker(connection: Connection, session: Session, memory_limit: float | None) -> None:
-    """Send the claims, then the results, each as it comes."""
+    """Send None for a sign of life, the claims, then the results, each as it comes."""
+    connection.send(None)
     limit_memory(memory_limit)
     for item in run(session):
         connection.send(item)
@@ -53,6 +54,7 @@ def run_isolated(session: Session, memory_limit: float | None = None) -> Iterato
         death = ""
         process, connection = _start(session, memory_limit)
         try:
+            _await_life(session, process, connection)
             while remaining:
                 limit = registered[remaining[0]].timeout if known is not None else PROBE_TIMEOUT
                 started = time.perf_counter()
@@ -102,6 +104,19 @@ def _start(session: Session, memory_limit: float | None) -> tuple[BaseProcess, C
         ) from error
     sender.close()
     return process, receiver
+
+
+def _await_life(session: Session, process: BaseProcess, connection: Connection) -> None:
+    """Wait until the process has received its session. Raises ValueError if it cannot import the builder."""
+    try:
+        connection.recv()
+    except EOFError:
+        process.join(10)
+        raise ValueError(
+            f"{session.subject.name} cannot be imported in another process, which {_cause(process)}: give a "
+            "builder of a "
+            "module on sys.path, or isolate=False"
+        ) from None
 
 
 def _noting(session: Session, result: Result) -> Session:

@@ -1,0 +1,190 @@
+"""The runner: what is reported, what is expected to fail, what blocks what, and what a crash costs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import torch
+from torch import nn
+
+from unetzoo.conformance import ConformanceError, check_model, isolation
+from unetzoo.conformance.check import agree
+from unetzoo.conformance.sandbox import GlobalState
+
+from .controls import ValidConvolutions, plain, three_dimensional
+from .planted.hygiene import BrokenRepr
+from .planted.output import MissingLayer
+
+QUICK = ["check_create_signature", "check_forward_runs", "check_repr", "check_pickle"]
+
+
+DANGEROUS = """
+import os, time, torch
+from torch import nn
+
+class Net(nn.Sequential):
+    def __init__(self, in_channels, num_classes):
+        super().__init__(nn.Conv2d(in_channels, num_classes, 3, padding=1))
+
+    def forward(self, x):
+        return self.harm(super().forward(x)) if x.dtype == torch.bfloat16 else super().forward(x)
+
+class Aborts(Net):
+    def harm(self, logits):
+        os.abort()
+
+class Hangs(Net):
+    def harm(self, logits):
+        time.sleep(10000)
+
+class Devours(Net):
+    def harm(self, logits):
+        return logits + torch.ones(2**36).sum()
+"""
+
+
+@pytest.fixture
+def dangerous(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Name of a module with networks that abort, hang or devour memory when given bfloat16."""
+    (tmp_path / "dangerous_nets.py").write_text(DANGEROUS)
+    monkeypatch.syspath_prepend(tmp_path)
+    return "dangerous_nets"
+
+
+def test_an_expected_failure_is_reported_with_its_reason_and_is_no_failure() -> None:
+    report = check_model(BrokenRepr, checks=QUICK, expected_failures={"check_repr": "known"})
+    assert report["check_repr"].status == "expected_failure"
+    assert report["check_repr"].reason == "known"
+    assert report.ok
+
+
+def test_an_expected_failure_that_passes_counts_as_a_failure() -> None:
+    report = check_model(plain, checks=QUICK, expected_failures={"check_repr": "known"})
+    assert report["check_repr"].status == "unexpected_pass"
+    assert [r.check for r in report.failures] == ["check_repr"]
+
+
+@pytest.mark.parametrize("argument", ["checks", "exclude"])
+def test_an_unknown_check_is_an_error_that_names_the_nearest(argument: str) -> None:
+    with pytest.raises(ValueError, match=r"check_reprr.*check_repr"):
+        check_model(plain, **{argument: ["check_reprr"]})
+
+
+def test_an_unknown_expected_failure_is_an_error() -> None:
+    with pytest.raises(ValueError, match="check_gone"):
+        check_model(plain, expected_failures={"check_gone": "fixed long ago"})
+
+
+def test_an_unknown_capability_is_an_error_that_names_the_nearest() -> None:
+    with pytest.raises(ValueError, match=r"divisr.*divisor"):
+        check_model(plain, capabilities={"divisr": 4})
+
+
+def test_a_failed_gate_blocks_what_requires_it_and_no_more() -> None:
+    report = check_model(MissingLayer, checks=[*QUICK, "check_output_shape"])
+    assert report["check_forward_runs"].status == "failed"
+    assert "no_such_layer" in report["check_forward_runs"].message
+    assert report["check_output_shape"].reason == "blocked by check_forward_runs"
+    assert report["check_repr"].status == "passed"
+
+
+def test_a_failure_names_the_module_and_the_line_it_came_from() -> None:
+    message = check_model(MissingLayer, checks=["check_forward_runs"])["check_forward_runs"].message
+    assert "MissingLayer" in message
+    assert "output.py" in message
+
+
+def test_an_excluded_check_is_reported_as_skipped() -> None:
+    report = check_model(plain, checks=QUICK, exclude=["check_pickle"])
+    assert (report["check_pickle"].status, report["check_pickle"].reason) == ("skipped", "excluded by the caller")
+
+
+def test_on_failure_raise_runs_every_check_and_carries_the_report() -> None:
+    with pytest.raises(ConformanceError, match="check_repr") as caught:
+        check_model(BrokenRepr, checks=QUICK, on_failure="raise")
+    assert len(caught.value.report.results) == len(QUICK)
+
+
+def test_a_run_leaves_global_state_and_random_generators_alone() -> None:
+    state = GlobalState.capture()
+    check_model(plain, checks=["check_global_state", "check_rng_not_reseeded", "check_create_seeded"])
+    assert state.changes() == []
+    assert state.rng_changes() == []
+
+
+def test_probing_finds_the_dimensions_and_the_smallest_size() -> None:
+    claims = check_model(three_dimensional, checks=["check_repr"]).claims
+    assert (claims.ndim, claims.min_size, claims.divisor) == (3, (2, 2, 2), (1, 1, 1))
+
+
+def test_probing_finds_what_unpadded_convolutions_take_off() -> None:
+    """Two 3x3 convolutions take 4 pixels; below the pooling 8; two more after it 4: 16 in all, at even sizes."""
+    claims = check_model(ValidConvolutions, checks=["check_repr"]).claims
+    assert claims.margin == (16, 16)
+    assert claims.divisor == (2, 2)
+
+
+def test_probing_measures_the_receptive_field_of_a_chain_of_convolutions() -> None:
+    def chain(in_channels: int, num_classes: int) -> nn.Module:
+        return nn.Sequential(nn.Conv2d(in_channels, 4, 7, padding=3), nn.Conv2d(4, num_classes, 3, padding=1))
+
+    assert check_model(chain, checks=["check_repr"]).claims.receptive_field == (4, 4)
+
+
+def test_declared_capabilities_are_taken_as_they_are() -> None:
+    claims = check_model(plain, checks=["check_repr"], capabilities={"min_size": 12}).claims
+    assert claims.min_size == (12, 12)
+    assert "min_size" in claims.declared
+
+
+def test_a_report_is_a_table_json_junit_and_a_page(tmp_path: Path) -> None:
+    report = check_model(BrokenRepr, checks=[*QUICK, "check_no_sync"])
+    data = json.loads(report.to_json(tmp_path / "report.json"))
+    suite = ElementTree.fromstring(report.to_junit())[0]
+    page = report.to_html()
+    assert "check_repr" in str(report)
+    assert {r["check"]: r["status"] for r in data["results"]}["check_repr"] == "failed"
+    assert json.loads((tmp_path / "report.json").read_text()) == data
+    assert (suite.get("failures"), suite.get("skipped")) == ("1", "1")
+    assert suite.find("testcase[@name='check_repr']/failure") is not None
+    assert "check_repr" in page
+    assert "http" not in page
+    assert os.listdir(tmp_path) == ["report.json"]
+
+
+def test_a_crash_costs_one_check(dangerous: str) -> None:
+    report = check_model(f"{dangerous}:Aborts", checks=["check_output_dtype", "check_output_shape"], isolate=True)
+    assert "SIGABRT" in report["check_output_dtype"].message
+    assert report["check_output_shape"].status == "passed"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit of private memory is Linux's")
+def test_exhausted_memory_costs_one_check(dangerous: str) -> None:
+    checks = ["check_output_dtype", "check_output_shape"]
+    report = check_model(f"{dangerous}:Devours", checks=checks, isolate=True, memory_limit=8)
+    assert "memory" in report["check_output_dtype"].message
+    assert report["check_output_shape"].status == "passed"
+
+
+def test_a_hang_is_stopped_and_the_rest_goes_on(dangerous: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    hurried = [replace(c, timeout=10.0) if c.id == "check_output_dtype" else c for c in isolation.all_checks()]
+    monkeypatch.setattr(isolation, "all_checks", lambda: hurried)
+    report = check_model(f"{dangerous}:Hangs", checks=["check_output_dtype", "check_output_shape"], isolate=True)
+    assert "hung" in report["check_output_dtype"].message
+    assert report["check_output_shape"].status == "passed"
+
+
+def test_a_builder_that_cannot_be_sent_to_a_process_is_refused() -> None:
+    with pytest.raises(ValueError, match="isolate=False"):
+        check_model(lambda in_channels, num_classes: plain(in_channels, num_classes), isolate=True, checks=QUICK)
+
+
+def test_nan_never_agrees() -> None:
+    with pytest.raises(AssertionError, match="nan"):
+        agree(torch.tensor([torch.nan]), torch.tensor([torch.nan]), 1.0, "the value")
