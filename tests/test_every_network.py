@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
@@ -21,8 +20,6 @@ IN_CHANNELS, NUM_CLASSES = 2, 3
 ONE_CLASS: tuple[str, ...] = ()
 # The wide ends of these encoders make for slow centers.
 NARROWER = {name: {"encoder": {"name": "timm/resnet18"}} for name in ("dlinknet50", "dlinknet101")}
-# Parameters that a network holds and does not train, by intention: its card says why.
-FROZEN = dict.fromkeys(("nnunet_plain", "nnunet_plain_anisotropic", "nnunet_resenc"), "head.convs.[1-9].*")
 
 
 def narrowed(part: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,8 +61,9 @@ def test_a_network_trains_at_an_odd_size_and_every_parameter_gets_a_gradient(nam
     logits = model(torch.randn(2, IN_CHANNELS, *size))
     assert logits.shape == (2, model.num_classes, *expected_size(model, size))
     logits.square().mean().backward()
+    frozen = unetzoo.info(name).claims.get("frozen", ())
     for key, parameter in model.named_parameters():
-        if fnmatchcase(key, FROZEN.get(name, "")):
+        if key in frozen:
             assert not parameter.requires_grad, f"{key} is trained"
         else:
             assert parameter.grad is not None, f"{key} has no gradient"
@@ -82,6 +80,8 @@ def test_deep_supervision_returns_all_logits_in_training_and_one_in_evaluation(n
     assert len(outputs) > 1
     assert {output.shape for output in outputs} == {(2, model.num_classes, *size)}
     torch.stack(outputs).square().mean().backward()
-    assert [key for key, parameter in model.named_parameters() if parameter.grad is None] == []
+    frozen = {key for key, parameter in model.named_parameters() if not parameter.requires_grad}
+    assert frozen <= set(unetzoo.info(name).claims.get("frozen", ()))
+    assert [key for key, p in model.named_parameters() if p.grad is None and key not in frozen] == []
     with torch.no_grad():
         assert model.eval()(x).shape == (2, model.num_classes, *size)
