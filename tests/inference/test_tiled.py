@@ -161,7 +161,7 @@ def test_an_interrupted_prediction_goes_on_where_it_stopped(network, pixels, tmp
     out = tmp_path / f"out{suffix}"
 
     def stop(done: int, total: int) -> None:
-        if done > total // 2:
+        if done > total * 3 // 4:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

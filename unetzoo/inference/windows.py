@@ -1,4 +1,4 @@
-"""Prediction by windows beyond the image's border: mirrored overlap-tiles, and blended windows."""
+"""Prediction by windows that need no plan: mirrored overlap-tiles, and blended windows."""
 
 from __future__ import annotations
 
@@ -150,24 +150,22 @@ class BlendRunner:
 
 
 def _starts(length: int, tile: int, overlap: float) -> list[int]:
-    """Where windows start along an axis: one window over a short image, else half an overlap before it, evenly on."""
+    """Where windows start along an axis: one at each end of the image and as many between as the overlap needs."""
     if length <= tile:
         return [0]
     shared = int(tile * overlap)
-    margin = shared // 2
-    count = max(2, -(-(length + 2 * margin - shared) // (tile - shared)))
-    return [round(start) for start in np.linspace(-margin, length + margin - tile, count)]
+    count = -(-(length - shared) // (tile - shared))
+    return [round(start) for start in np.linspace(0, length - tile, count)]
 
 
 def _weights(starts: Sequence[int], length: int, tile: int) -> list[np.ndarray]:
     """Weights of each window along an axis, whose sum over all windows is one at every pixel of the image."""
     centred = (np.arange(tile) - (tile - 1) / 2) / (GAUSSIAN_SIGMA * tile)
     gaussian = np.exp(-(centred**2) / 2)
-    margin = max(0, -starts[0])
-    total = np.zeros(margin + max(length, tile) + tile)
+    total = np.zeros(max(length, tile))
     for start in starts:
-        total[margin + start : margin + start + tile] += gaussian
-    return [(gaussian / total[margin + start : margin + start + tile]).astype(np.float32) for start in starts]
+        total[start : start + tile] += gaussian
+    return [(gaussian / total[start : start + tile]).astype(np.float32) for start in starts]
 
 
 def fitting_tile(tile: Sequence[int], shape: Sequence[int], align: int) -> tuple[int, ...]:
