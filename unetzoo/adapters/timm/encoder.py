@@ -1,4 +1,4 @@
-"""Encoders from timm: any backbone that gives feature maps, at any image size."""
+"""Encoders from timm: any backbone that gives feature maps, at any image size, convolutional ones in 3-D as well."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 from ...errors import ConfigError
 from ...nn.resampling import fit, interpolate
-from .families import family, takes
+from .families import family, family_name, takes
+from .inflation import inflate
 from .pyramid import STRIDES, Pyramid
 from .weights import preprocessing_of, read_source
 
@@ -23,16 +24,17 @@ Extent = tuple[int, int]
 
 
 class TimmEncoder(nn.Module):
-    """A timm backbone: (N, in_channels, H, W) to its feature maps, finest first, of size ceil(H / stride) each.
+    """A timm backbone: (N, in_channels, *S) to its feature maps, finest first, of size ceil(S / stride) each.
 
     The image is padded with zeros, at the bottom and on the right, to what the backbone divides by. A backbone whose
     weights are made for one image size sees the image resized to that size, which `img_size` sets where timm can
     build it for another. Strides that are no power of two are resampled to the nearest one. A backbone of one stride
-    (plain transformers, mixers) gets the simple feature pyramid on its last features: strides 4 to 32.
+    (plain transformers, mixers) gets the simple feature pyramid on its last features: strides 4 to 32. With `ndim=3`
+    the layers of a convolutional backbone are inflated.
 
     Args:
         in_channels: channels of the image; other than three, timm adapts the first convolution and its weights.
-        ndim: spatial dimensions.
+        ndim: 2, or 3 for a backbone whose layers have a 3-D form.
         backbone: architecture, with or without a tag (`resnet34.a1_in1k`).
         levels: which levels to give, by index from the finest; all unless told.
         depth: how many levels to give, from the finest; an alternative to `levels`.
@@ -66,8 +68,6 @@ class TimmEncoder(nn.Module):
         facts = family(backbone)
         if facts.refused:
             raise ConfigError(f"timm's {backbone!r} cannot be an encoder: {facts.refused}")
-        if ndim != 2:
-            raise ConfigError(f"timm backbones are two-dimensional; got ndim={ndim}")
         chosen = _chosen(levels, depth)
         config = timm.get_pretrained_cfg(backbone) or PretrainedCfg()
         dynamic = takes(backbone, "dynamic_img_size")
@@ -84,6 +84,8 @@ class TimmEncoder(nn.Module):
         self.model = _build(backbone, in_channels, given, pretrained=pretrained)
         for name in facts.unused:
             _remove(self.model, name)
+        if ndim == 3:
+            inflate(self.model, backbone, family_name(backbone))
         self.preprocessing = preprocessing_of(config, in_channels)
         self.channels_last = getattr(self.model, "output_fmt", None) == Format.NHWC
         self.unpadded = facts.unpadded
@@ -134,11 +136,13 @@ class TimmEncoder(nn.Module):
         """Bring the image to a size that the backbone takes."""
         if self.image_size is not None:
             return interpolate(x, self.image_size)
-        height, width = self._padded(x.shape[2:])
-        spare = (width - x.shape[3], height - x.shape[2])
-        if all(type(pixels) is int and pixels == 0 for pixels in spare):
+        *depth, height, width = (want - have for want, have in zip(self._padded(x.shape[2:]), x.shape[2:], strict=True))
+        if depth and depth[0] != 0:
+            # As the inflated convolutions do it: a volume that is constant along its depth stays so.
+            x = F.pad(x, (0, 0, 0, 0, 0, depth[0]), mode="replicate")
+        if all(type(pixels) is int and pixels == 0 for pixels in (height, width)):
             return x
-        return F.pad(x, (0, spare[0], 0, spare[1]))
+        return F.pad(x, (0, width, 0, height))
 
     def _padded(self, size: Sequence[int]) -> tuple[int, ...]:
         return tuple(-(-max(side, self.smallest) // self.divisor) * self.divisor for side in size)
@@ -202,4 +206,6 @@ def _over(size: Sequence[int], stride: int) -> tuple[int, ...]:
 
 
 def _crop(feature: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-    return feature[:, :, : size[0], : size[1]]
+    for axis, side in enumerate(size, start=2):
+        feature = feature.narrow(axis, 0, side)
+    return feature
