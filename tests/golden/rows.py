@@ -63,7 +63,7 @@ class Row:
         unetzoo.load_checkpoint(model, state)
         model.eval()
         if self.mode and self.mode.startswith("train_outputs"):
-            model.get_submodule("head").train()
+            model.get_submodule("head").training = True  # itself alone: dropout inside stays off
         if self.mode == "batch_statistics":
             for module in model.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):

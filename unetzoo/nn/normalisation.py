@@ -64,7 +64,7 @@ def make_norm(spec: Spec, channels: int, *, ndim: int) -> nn.Module:
 
 
 def normalises_alone(module: nn.Module) -> bool:
-    """Whether the layer takes mean and variance over the positions of one channel of one sample."""
+    """Whether the layer takes mean and variance over the positions of each of several channels of a sample."""
     if isinstance(module, nn.GroupNorm):
-        return module.num_groups == module.num_channels
+        return module.num_groups == module.num_channels > 1
     return isinstance(module, nn.modules.instancenorm._InstanceNorm) and not module.track_running_stats
