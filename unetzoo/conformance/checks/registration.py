@@ -198,6 +198,8 @@ def check_import_light(ctx: Context) -> None:
     ctx.require(target[1] != "__main__", "the builder was defined interactively")
     command = [sys.executable, "-c", IMPORT_SCRIPT, json.dumps(sys.path), *target]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=ctx.tmp_path, check=False)
+    alone = f"No module named {target[1].partition('.')[0]!r}" not in done.stderr
+    ctx.require(alone, f"the builder's module {target[1]!r} is not on sys.path")
     expect(done.returncode == 0, f"importing {target[1]} in a fresh process failed: {done.stderr.strip()[-400:]}")
     found = json.loads(done.stdout.strip().splitlines()[-1])
     expect(not found, f"importing {target[1]} {'; '.join(found[:4])}: do nothing at import")
