@@ -12,7 +12,7 @@ import unetzoo
 
 
 def tiny(**changes: object) -> unetzoo.DenseModel:
-    options = {"num_classes": 2, "block_out_channels": [8, 16, 24], "layers_per_block": 1, **changes}
+    options = {"num_classes": 2, "block_out_channels": [8, 16, 24], "depth": 1, **changes}
     return unetzoo.create("diffusers_unet2d", **options)
 
 

@@ -83,7 +83,7 @@ def test_dynunet_loads_a_state_dict_of_monai_with_its_second_names() -> None:
 
 
 def test_vnets_dropout_is_that_of_its_dimensions_and_can_be_turned_off() -> None:
-    model = create("vnet", dropout_prob_down=None, dropout_prob_up=(None, 0.0))
+    model = create("vnet", dropout_prob_down=0.0, dropout_prob_up=(None, 0.0))
     kinds = {type(module) for module in model.modules() if "Dropout" in type(module).__name__}
     assert kinds <= {nn.Dropout2d}
     assert {module.p for module in model.modules() if isinstance(module, nn.Dropout2d)} == {0.0}

@@ -24,6 +24,7 @@ class DiffusersUNet(WrappedModel):
         num_classes: channels of the output.
         block_out_channels: channels of each level, finest first.
         attention_from: the first level with attention.
+        depth: residual blocks a level, diffusers' `layers_per_block`.
         timestep: the time step of a forward pass that is not given one.
         norm_num_groups: groups of the normalisation, lowered to what divides all channels.
         **options: what else `diffusers.UNet2DModel` takes.
@@ -42,6 +43,7 @@ class DiffusersUNet(WrappedModel):
         num_classes: int,
         block_out_channels: Sequence[int] = (64, 128, 128, 256),
         attention_from: int = 2,
+        depth: int = 2,
         timestep: int = 0,
         norm_num_groups: int = 32,
         **options: Any,
@@ -53,6 +55,7 @@ class DiffusersUNet(WrappedModel):
             "in_channels": in_channels,
             "out_channels": num_classes,
             "block_out_channels": widths,
+            "layers_per_block": depth,
             "down_block_types": tuple("AttnDownBlock2D" if attention else "DownBlock2D" for attention in attends),
             "up_block_types": tuple("AttnUpBlock2D" if attention else "UpBlock2D" for attention in reversed(attends)),
             "norm_num_groups": math.gcd(norm_num_groups, *widths),
