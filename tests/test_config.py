@@ -195,3 +195,35 @@ def test_every_named_config_is_valid_and_its_card_complete(name: str) -> None:
     assert card.name == name
     for field in ("title", "authors", "year", "paper", "description", "follows", "tags", "parts", "sizes"):
         assert getattr(card, field), f"{name}: the card has no {field}"
+
+
+def test_keys_for_2d_or_3d_count_where_the_model_is_created_so_and_create_overrides_them() -> None:
+    config = {
+        **TINY,
+        "in_3d": {"encoder": {"channels": [4, 6, 8]}, "card": {"min_size": 5}},
+        "in_2d": {"num_classes": 7},
+    }
+    flat, deep = unetzoo.create(config), unetzoo.create(config, ndim=3)
+    assert (flat.encoder.channels, flat.num_classes) == ([4, 8], 7)
+    assert (deep.encoder.channels, deep.num_classes, deep.min_size) == ([4, 6, 8], 1, 5)
+    assert unetzoo.create(config, ndim=3, encoder={"channels": [3, 5]}).encoder.channels == [3, 5]
+    again = unetzoo.create(deep.config)
+    assert (again.ndim, again.encoder.channels) == (3, [4, 6, 8])
+
+
+def test_a_mistake_in_keys_for_3d_is_told_with_its_line(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "flat.yaml",
+        """\
+        encoder: {name: conv, channels: [4, 8]}
+        decoder: unet
+        head: conv
+        in_3d:
+          encoder: {chanels: [4, 6]}
+        """,
+    )
+    unetzoo.create(path)
+    with pytest.raises(ConfigError, match=r"flat.yaml:5: encoder.chanels: unknown option"):
+        unetzoo.create(path, ndim=3)
+    with pytest.raises(ConfigError, match="in_3d"):
+        unetzoo.create({**TINY, "in_3d": 3}, ndim=3)

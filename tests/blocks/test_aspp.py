@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
@@ -28,3 +29,10 @@ def test_the_order_decides_whether_normalisation_precedes_the_activation() -> No
         nn.ReLU,
         nn.BatchNorm3d,
     ]
+
+
+def test_the_weights_start_as_he_et_al_draw_them() -> None:
+    block = ASPP(32, 64, ndim=2, dilations=[1, 2])
+    # The deviation is sqrt(2 / inputs): 32 * 9 inputs of a branch, 128 of the projection.
+    assert block.branches[1].conv.weight.std().item() == pytest.approx((2 / 288) ** 0.5, rel=0.03)
+    assert block.project.weight.std().item() == pytest.approx((2 / 128) ** 0.5, rel=0.05)

@@ -14,7 +14,8 @@ from ..nn.typing import Spec
 class ASPP(nn.Module):
     """One 3x3 convolution a dilation, concatenated and projected: (N, in_channels, *S) to (N, out_channels, *S).
 
-    As in ResUNet++ there is no branch of kernel 1 and none that pools; `order` is that of `ConvNormAct`.
+    As in ResUNet++ there is no branch of kernel 1 and none that pools, and the weights start as those of He et al.
+    (ICCV 2015). `order` is that of `ConvNormAct`.
     """
 
     def __init__(
@@ -44,6 +45,9 @@ class ASPP(nn.Module):
             for dilation in dilations
         )
         self.project = make_conv(len(dilations) * out_channels, out_channels, ndim=ndim, kernel_size=1)
+        for name, parameter in self.named_parameters():
+            if name.endswith("weight") and parameter.ndim > 1:
+                nn.init.kaiming_normal_(parameter)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Run the branches side by side."""
