@@ -176,3 +176,12 @@ def test_a_published_checkpoint_is_fetched_once_and_its_hash_checked(
         download(Checkpoint(url=url, sha256="0" * 64))
     with pytest.raises(CheckpointError, match="cannot be downloaded.*fetch it by hand"):
         download(Checkpoint(url=url, sha256=digest))
+
+
+def test_files_of_one_name_at_two_addresses_are_two_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "best.pth").write_text(folder)
+    urls = [(tmp_path / folder / "best.pth").as_uri() for folder in ("one", "two")]
+    assert [download(Checkpoint(url=url)).read_text() for url in urls] == ["one", "two"]

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import safetensors.torch
 import torch
@@ -107,7 +108,10 @@ def download(checkpoint: Checkpoint) -> Path:
 
     Raises `CheckpointError` if it cannot be fetched, or if its SHA-256 is not the card's; a wrong file is removed.
     """
-    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(checkpoint.url).name
+    # Projects publish under names such as "best_checkpoint": the address tells them apart.
+    address = hashlib.sha256(checkpoint.url.encode()).hexdigest()[:12]
+    name = Path(urlsplit(checkpoint.url).path).name
+    path = Path(torch.hub.get_dir()) / "checkpoints" / f"{address}-{name}"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
