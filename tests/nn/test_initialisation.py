@@ -93,3 +93,27 @@ def test_a_model_is_initialised_by_the_scheme_of_its_config_and_so_is_a_new_head
 def test_a_wrong_scheme_or_option_is_told_at_create(spec, message):
     with pytest.raises(ConfigError, match=message):
         unetzoo.create("unet", init=spec)
+
+
+def test_the_unet_of_the_paper_draws_from_its_gaussian_in_every_layer():
+    torch.manual_seed(0)
+    model = unetzoo.create("unet_valid", encoder={"channels": [32, 64, 128]})
+    for stage, channels in zip(model.encoder.stages[1:], (64, 128), strict=True):
+        weight = stage.block[1].conv.weight
+        assert weight.std().item() == pytest.approx(math.sqrt(2 / (9 * channels)), rel=0.03)
+    assert model.decoder.stages[0].up[0].conv.weight.std().item() == pytest.approx(math.sqrt(2 / 128), rel=0.03)
+
+
+def test_the_networks_of_the_road_challenge_start_without_biases():
+    model = unetzoo.create("dunet", encoder={"channels": [4, 4, 8, 8]})
+    biases = [parameter for name, parameter in model.named_parameters() if name.endswith("bias")]
+    assert len(biases) == 19
+    assert not any(bias.any() for bias in biases)
+
+
+def test_the_attention_networks_draw_their_normalisation_gains_around_one():
+    torch.manual_seed(0)
+    model = unetzoo.create("attention_unet3d")
+    gains = torch.cat([m.weight.detach() for m in model.modules() if isinstance(m, nn.BatchNorm3d)])
+    assert gains.mean().item() == pytest.approx(1, abs=5 * 0.02 / math.sqrt(len(gains)))
+    assert gains.std().item() == pytest.approx(0.02, rel=5 / math.sqrt(2 * len(gains)))
