@@ -55,3 +55,11 @@ def test_evaluation_of_a_sample_does_not_depend_on_its_batch():
     norm = SwitchableNorm(4).eval()
     x = image()
     torch.testing.assert_close(norm(x)[:1], norm(x[:1]))
+
+
+def test_without_momentum_the_running_statistics_are_the_average_of_all_batches():
+    norm = SwitchableNorm(4, momentum=None)
+    batches = [image(), image(), image()]
+    for batch in batches:
+        norm(batch)
+    torch.testing.assert_close(norm.running_mean, torch.stack([b.mean((0, 2, 3)) for b in batches]).mean(0))

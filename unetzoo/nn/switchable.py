@@ -6,26 +6,21 @@ import torch
 from torch import nn
 
 
-class SwitchableNorm(nn.Module):
+class SwitchableNorm(nn.modules.batchnorm._NormBase):
     """Normalises by a learned mixture of instance, layer and batch statistics: (N, C, *S) to the same.
 
     The mixture of the means and that of the variances have a softmax each. Evaluation takes the running batch
-    statistics, updated by `momentum` in training.
+    statistics, kept in training as torch's batch normalisation keeps them.
     """
 
     running_mean: torch.Tensor
     running_var: torch.Tensor
+    num_batches_tracked: torch.Tensor
 
-    def __init__(self, channels: int, *, eps: float = 1e-5, momentum: float = 0.1) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
+    def __init__(self, channels: int, *, eps: float = 1e-5, momentum: float | None = 0.1) -> None:
+        super().__init__(channels, eps, momentum)
         self.mean_mixture = nn.Parameter(torch.ones(3))
         self.var_mixture = nn.Parameter(torch.ones(3))
-        self.register_buffer("running_mean", torch.zeros(channels))
-        self.register_buffer("running_var", torch.ones(channels))
-        self.eps = eps
-        self.momentum = momentum
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Normalise."""
@@ -39,7 +34,7 @@ class SwitchableNorm(nn.Module):
         if self.training:
             batch_mean = instance_mean.mean(0)
             batch_var = square.mean(0) - batch_mean**2
-            self._update(batch_mean.detach(), batch_var.detach())
+            self._update(batch_mean, batch_var)
         else:
             batch_mean, batch_var = self.running_mean, self.running_var
         mean = _mix(self.mean_mixture, instance_mean, layer_mean, batch_mean)
@@ -51,8 +46,10 @@ class SwitchableNorm(nn.Module):
 
     @torch.no_grad()
     def _update(self, mean: torch.Tensor, var: torch.Tensor) -> None:
-        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
-        self.running_var.lerp_(var.to(self.running_var.dtype), self.momentum)
+        self.num_batches_tracked.add_(1)
+        weight = 1 / self.num_batches_tracked if self.momentum is None else torch.tensor(self.momentum)
+        for running, new in ((self.running_mean, mean), (self.running_var, var)):
+            running.lerp_(new.to(running.dtype), weight.to(running))
 
 
 def _mix(mixture: torch.Tensor, instance: torch.Tensor, layer: torch.Tensor, batch: torch.Tensor) -> torch.Tensor:
