@@ -19,7 +19,7 @@ def max_unpool_like(x: torch.Tensor, features: torch.Tensor, factor: Sequence[in
     """
     pool = F.max_pool2d if x.ndim == 4 else F.max_pool3d
     window = tuple(factor)
-    _, places = pool(features.detach(), window, window, ceil_mode=True, return_indices=True)
+    _, places = pool(features, window, window, ceil_mode=True, return_indices=True)
     values = fit(x, places.shape[2:])
     size = features.shape[2:]
     flat = x.new_zeros(*x.shape[:2], math.prod(size))
