@@ -72,7 +72,7 @@ def test_a_network_trains_at_an_odd_size_and_every_parameter_gets_a_gradient(nam
 
 @pytest.mark.parametrize("name", [name for name in NAMES if unetzoo.info(name).deep_supervision])
 def test_deep_supervision_returns_all_logits_in_training_and_one_in_evaluation(name: str) -> None:
-    model = build(name, unetzoo.info(name).ndim[-1], deep_supervision=True).train()
+    model = build(name, unetzoo.info(name).ndim[0], deep_supervision=True).train()
     size = odd_size(model)
     x = torch.randn(2, IN_CHANNELS, *size)
     outputs = model(x)
