@@ -1,6 +1,6 @@
 """Runs 60 timm backbones of different families forward and backward under a decoder, on real tensors at an odd size.
 
-For each: a U-Net on the backbone, one training step at 75 x 61; logits must be finite, of the image's size, and every
+For each: a U-Net on the backbone, one training step at 75 x 101; logits must be finite, of the image's size, and every
 parameter must get a finite gradient. Run with: python benchmarks/timm_spread.py [--write docs/timm_spread.md]
 """
 
@@ -19,7 +19,7 @@ from unetzoo.adapters.timm.families import family, family_name
 from unetzoo.files import write_text
 
 COUNT = 60
-SIZE = (75, 61)
+SIZE = (75, 101)
 
 
 def smallest_of_each_family() -> list[str]:

@@ -47,13 +47,14 @@ class InflatedConv(nn.Conv3d):
 
     def __init__(self, flat: nn.Conv2d) -> None:
         depth = flat.kernel_size[0]
+        pads = cast(tuple[int, int], flat.padding)
         super().__init__(
             flat.in_channels,
             flat.out_channels,
-            (depth, *flat.kernel_size),
-            (flat.stride[0], *flat.stride),
-            (0, *cast(tuple[int, int], flat.padding)),
-            (flat.dilation[0], *flat.dilation),
+            (depth, flat.kernel_size[0], flat.kernel_size[1]),
+            (flat.stride[0], flat.stride[0], flat.stride[1]),
+            (0, pads[0], pads[1]),
+            (flat.dilation[0], flat.dilation[0], flat.dilation[1]),
             flat.groups,
             bias=flat.bias is not None,
             device="meta",
@@ -143,14 +144,20 @@ def _batch_norm(flat: nn.BatchNorm2d) -> nn.Module:
     return made
 
 
+def _deep(size: int | tuple[int, int]) -> tuple[int, int, int]:
+    return (size, size, size) if isinstance(size, int) else (size[0], *size)
+
+
 def _max_pool(flat: nn.MaxPool2d) -> nn.Module:
-    return nn.MaxPool3d(flat.kernel_size, flat.stride, flat.padding, flat.dilation, ceil_mode=flat.ceil_mode)
+    sizes = (_deep(flat.kernel_size), _deep(flat.stride), _deep(flat.padding), _deep(flat.dilation))
+    return nn.MaxPool3d(*sizes, ceil_mode=flat.ceil_mode)
 
 
 def _avg_pool(flat: nn.AvgPool2d) -> nn.Module | None:
     if flat.padding != 0 and flat.count_include_pad:
         return None  # zeros that count would darken the first and last slice
-    return nn.AvgPool3d(flat.kernel_size, flat.stride, flat.padding, flat.ceil_mode, flat.count_include_pad)
+    sizes = (_deep(flat.kernel_size), _deep(flat.stride), _deep(flat.padding))
+    return nn.AvgPool3d(*sizes, flat.ceil_mode, flat.count_include_pad)
 
 
 def _squeeze(flat: SEModule) -> nn.Module | None:
