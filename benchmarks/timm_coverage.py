@@ -32,7 +32,10 @@ simple feature pyramid of Li et al. (ECCV 2022): strides 4, 8, 16 and 32.
 
 Options beside those of `timm.create_model`: `levels` or `depth` choose levels, `output_stride` dilates, `img_size` sets
 the image size, `pyramid_channels` the width of the pyramid, `weights` the file or package that `pretrained=True` loads
-instead of timm's hub.
+instead of timm's hub. `unetzoo.preprocessing(model)` tells mean, deviation, range and interpolation of the images.
+
+With `ndim=3` the convolutional families of `unetzoo.adapters.timm.inflation.FAMILIES` are inflated, weights included: a
+volume that is constant along its depth gives the features of its slice.
 """
 
 
