@@ -20,6 +20,7 @@ Every named model; the page of each is its card. `unetzoo.create(name, num_class
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages; mkdocs calls this hook."""
     cards = [unetzoo.info(name) for name in unetzoo.list_models()]
     files.append(File.generated(config, "models.md", content=HEAD + "\n".join(map(_row, cards)) + "\n"))
     for card in cards:
@@ -31,7 +32,8 @@ def _row(card: ModelCard) -> str:
     params = f"{card.sizes.params:,}" if card.sizes else ""
     flops = f"{card.sizes.flops / 1e9:.1f}" if card.sizes and card.sizes.flops else ""
     dimensions = ", ".join(f"{ndim}-D" for ndim in card.ndim)
-    return f"| [{card.name}](models/{card.name}.md) | {card.year} | {dimensions} | {params} | {flops} | {card.license} |"
+    name = f"[{card.name}](models/{card.name}.md)"
+    return f"| {name} | {card.year} | {dimensions} | {params} | {flops} | {card.license} |"
 
 
 def _page(card: ModelCard) -> str:
@@ -65,4 +67,5 @@ def _checkpoints(card: ModelCard) -> Iterable[str]:
     if card.checkpoints:
         yield from ("", "## Published weights", "")
         for name, checkpoint in card.checkpoints.items():
-            yield f"- `checkpoint=\"{name}\"`: {checkpoint.trained_on}; {checkpoint.license}. {checkpoint.notes} <{checkpoint.url}>"
+            facts = f"{checkpoint.trained_on}; {checkpoint.license}. {checkpoint.notes} <{checkpoint.url}>"
+            yield f'- `checkpoint="{name}"`: {facts}'

@@ -90,7 +90,7 @@ def test_any_way_down_goes_with_any_way_up(downsample, upsample):
         ({"block": {"order": "cnn"}}, "order is 'cnn'"),
         ({"block": {"kernel_size": 4}}, "kernel 4 is even"),
         ({"block": "double_konv"}, "block.*double_konv.*did you mean 'double_conv'"),
-        ({"ndim": 3, "encoder": {"name": "timm/resnet18"}}, "two-dimensional"),
+        ({"ndim": 3, "encoder": {"name": "timm/vit_tiny_patch16_224"}}, "has no 3-D form"),
     ],
 )
 def test_what_cannot_work_is_told_at_create(options, message):

@@ -24,16 +24,19 @@ ROOT = Path(__file__).parents[1]
 )
 def test_the_project_is_clean(command: list[str], tmp_path: Path) -> None:
     arguments = [*command[1:], str(tmp_path / "site")] if command[-1] == "--site-dir" else command[1:]
-    done = subprocess.run([sys.executable, "-m", command[0], *arguments], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", command[0], *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_no_file_of_the_package_is_longer_than_400_lines() -> None:
-    long = {path.name: n for path in (ROOT / "unetzoo").rglob("*.py") if (n := len(path.read_text().splitlines())) > 400}
-    assert long == {}
+    lines = {path.name: len(path.read_text().splitlines()) for path in (ROOT / "unetzoo").rglob("*.py")}
+    assert {name: count for name, count in lines.items() if count > 400} == {}
 
 
 def test_the_python_of_the_docs_runs() -> None:
-    (source,) = re.findall(r"## A model of one class\n\n```python\n(.*?)```", (ROOT / "docs/plugins.md").read_text(), re.S)
-    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True)
+    text = (ROOT / "docs/plugins.md").read_text()
+    (source,) = re.findall(r"## A model of one class\n\n```python\n(.*?)```", text, re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -136,7 +136,7 @@ def resolve(reference: Reference) -> Draft:
     entry = registry.find("model", reference)
     if entry.config is not None:
         return _read_registered(reference, ())
-    card = {**(getattr(entry.load(), "card", None) or {}), "name": entry.name, "source": entry.source}
+    card = {**getattr(entry.load(), "about", {}), "name": entry.name, "source": entry.source}
     return Draft(reference, {"model": {"name": reference}, "card": card})
 
 

@@ -144,7 +144,7 @@ def _read_initialisation(draft: Draft, config: ModelConfig) -> Initialiser | Non
 
 def _build_model(plan: _Plan, given: dict[str, int], *, pretrained: bool) -> DenseModel:
     offered = {key: value for key, value in given.items() if accepts(plan.component, key)}
-    if "ndim" not in offered and given["ndim"] not in (getattr(plan.component, "card", None) or {}).get("ndim", (2,)):
+    if "ndim" not in offered and given["ndim"] not in getattr(plan.component, "about", {}).get("ndim", (2,)):
         raise ConfigError(f"{plan.name!r} cannot be created with ndim={given['ndim']}")
     if accepts(plan.component, "pretrained"):
         offered["pretrained"] = pretrained

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import nn
@@ -25,8 +25,11 @@ class DenseModel(nn.Module):
     """Base of every model: a float tensor (N, in_channels, *spatial) to logits (N, num_classes, *spatial).
 
     A subclass sets those of `encoder`, `center`, `decoder` and `head` that it has, the others stay None, and it
-    calls `self.check_input(x)` first in `forward`. `make_head` builds a head for a number of classes.
+    calls `self.check_input(x)` first in `forward`. `make_head` builds a head for a number of classes. `about` holds
+    the fields of the card, for a model that no config describes.
     """
+
+    about: ClassVar[Mapping[str, object]] = {}
 
     encoder: nn.Module | None
     center: nn.Module | None

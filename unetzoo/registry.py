@@ -140,8 +140,7 @@ def find(kind: str, reference: str, *, component: bool = False) -> Entry:
     if inner and (provider := _provider(namespace)):
         entry_point, distribution = provider
         if source in (None, distribution):
-            component = _load_provider(entry_point, distribution).get(kind, inner)
-            return Entry(kind, name, distribution, component)
+            return Entry(kind, name, distribution, _load_provider(entry_point, distribution).get(kind, inner))
     raise UnknownNameError(
         f"unknown {kind} {reference!r}{nearest(name, [*names(kind), *_same_namespace(kind, namespace, inner)])}"
     )

@@ -48,7 +48,7 @@ class DiffusersUNet(WrappedModel):
         norm_num_groups: int = 32,
         **options: Any,
     ) -> None:
-        library = import_library("diffusers", extra="diffusion", wanted_for="diffusers_unet")
+        library = import_library("diffusers", extra="diffusion", wanted_for="diffusers_unet2d")
         widths = tuple(block_out_channels)
         attends = [level >= attention_from for level in range(len(widths))]
         given = {
@@ -61,7 +61,7 @@ class DiffusersUNet(WrappedModel):
             "norm_num_groups": math.gcd(norm_num_groups, *widths),
         }
         super().__init__(in_channels=in_channels, num_classes=num_classes, ndim=2, divisor=2 ** (len(widths) - 1))
-        self.unet = build(library.UNet2DModel, "diffusers_unet", {**given, **options})
+        self.unet = build(library.UNet2DModel, "diffusers_unet2d", {**given, **options})
         self.timestep = timestep
 
     def forward(self, x: torch.Tensor, timestep: int | torch.Tensor | None = None) -> torch.Tensor:

@@ -154,5 +154,5 @@ def import_library(module: str, *, extra: str, wanted_for: str) -> ModuleType:
 def component(make: Callable[..., DenseModel], card: Mapping[str, object], **bound: object) -> partial[DenseModel]:
     """Return what a provider gives: `make` with some arguments set, and the model's card."""
     made = partial(make, **bound)
-    made.card = dict(card)  # type: ignore[attr-defined]
+    made.about = dict(card)  # type: ignore[attr-defined]
     return made

@@ -57,9 +57,9 @@ def resolve(model: ModelLike, capabilities: Mapping[str, object]) -> Subject:
         return Subject(model, getattr(importlib.import_module(module), attribute), capabilities)
     if isinstance(model, (str, Path, Mapping)):
         name = str(model.get("name", "config")) if isinstance(model, Mapping) else str(model)
-        ndim = capabilities.get("ndim")
-        builder = Created(model, ndim if isinstance(ndim, int) else None)
-        return Subject(name, builder, {**_of_card(builder), **capabilities})
+        claims = {**_of_card(model, capabilities.get("ndim")), **capabilities}
+        ndim = claims.get("ndim")
+        return Subject(name, Created(model, ndim if isinstance(ndim, int) else None), claims)
     if callable(model):
         name = getattr(model, "__name__", type(model).__name__)
         return Subject(name, model, capabilities)
@@ -70,14 +70,14 @@ def _is_path(source: str) -> bool:
     return source.endswith((".yaml", ".yml")) or Path(source).is_file()
 
 
-def _of_card(builder: Created) -> dict[str, object]:
+def _of_card(source: str | Path | Mapping[str, object], ndim: object) -> dict[str, object]:
     """What the card of a registered model claims: dimensions, sizes, counts, deep supervision."""
     import unetzoo
 
-    if not isinstance(builder.source, str) or _is_path(builder.source):
+    if not isinstance(source, str) or _is_path(source):
         return {}
-    card = unetzoo.info(builder.source)
-    ndim = builder.ndim or min(card.ndim)
+    card = unetzoo.info(source)
+    ndim = ndim or min(card.ndim)
     claims: dict[str, object] = {"ndim": ndim}
     if card.min_size is not None:
         claims["min_size"] = card.min_size

@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from ..errors import ConfigError
 from ..nn import dims
 from ..nn.convolution import make_conv
 from ..nn.resampling import fit, interpolate
@@ -43,6 +44,8 @@ class ConvHead(nn.Module):
         all_levels: bool = False,
     ) -> None:
         super().__init__()
+        if unpadded and deep_supervision:
+            raise ConfigError("deep_supervision needs logits at the image's size, which an unpadded network has not")
         self.deep_supervision = deep_supervision
         self.native_levels = native_levels
         self.unpadded = unpadded

@@ -22,7 +22,7 @@ class GhostFlat(DenseModel):
     encoder: nn.Module
     head: nn.Module
 
-    card = {
+    about = {
         "title": "Ghost blocks at full resolution",
         "paper": "https://arxiv.org/abs/1911.11907",
         "year": 2020,
