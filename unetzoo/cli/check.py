@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from ..files import write_text
+
 if TYPE_CHECKING:
     from ..conformance.report import Report, Result
 
@@ -45,7 +47,6 @@ def check(
     """Hold networks to the contract. A check that hangs or crashes is reported, and the others still run."""
     from ..conformance.rendering import html_page
     from ..conformance.rendering import junit as junit_xml
-    from ..conformance.report import write_text
     from ..conformance.suite import check_model
 
     expected = json.loads(expected_failures.read_text(encoding="utf-8")) if expected_failures else {}

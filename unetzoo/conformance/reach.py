@@ -54,8 +54,12 @@ def receptive_field(model: nn.Module, in_channels: int, claims: Claims, referenc
         x[space(slice(a, a + p) for a, p in zip(start, block, strict=True))] = torch.nan
         infected = tensors_in(model(x))[0].isnan()
         radius = extent(infected, start, block, claims.margin)
-        room = zip(start, size, block, strict=True)
-        if all(r < min(a, s - a - p) for r, (a, s, p) in zip(radius, room, strict=True)):
+        # What an unpadded network leaves of the image, in the image's coordinates, ends before the image does.
+        room = [
+            min(a - lost // 2, s - (lost - lost // 2) - a - p)
+            for a, s, p, lost in zip(start, size, block, claims.margin or (0,) * len(size), strict=True)
+        ]
+        if all(r < free for r, free in zip(radius, room, strict=True)):
             return radius
     return None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections import Counter
 from dataclasses import asdict, dataclass, field, fields
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from unetzoo.conformance.check import SUITE_VERSION, Level
 from unetzoo.conformance.claims import Claims
+from unetzoo.files import write_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -174,13 +174,3 @@ def _written(text: str, path: str | Path | None) -> str:
     if path is not None:
         write_text(Path(path), text)
     return text
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write atomically: a reader never sees half a file."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
