@@ -109,7 +109,7 @@ def test_a_combination_that_cannot_work_says_so_at_create(overrides: dict[str, o
 
 def test_pretrained_of_an_encoder_without_weights_says_which_have() -> None:
     with pytest.raises(ConfigError, match="encoder 'conv' has no pretrained weights; choose one that has"):
-        unetzoo.create("unet", pretrained=True)
+        unetzoo.create("unet_bilinear", pretrained=True)
 
 
 class Half(DenseModel):

@@ -69,9 +69,10 @@ def create(
         num_classes: channels of the logits; 1 unless the config says otherwise.
         in_channels: channels of the input; 3 unless the config says otherwise.
         ndim: 2 or 3; the config's own unless told.
-        pretrained: load the encoder's published weights. With other than three input channels the first convolution
-            is adapted.
-        checkpoint: weights of the whole model: a file, or the name of one of the card's checkpoints.
+        pretrained: load the encoder's published weights, its first convolution adapted to other than three input
+            channels; or, where the encoder has none, the first checkpoint of the whole network on the card.
+        checkpoint: weights of the whole model: a file, or the name of one of the card's checkpoints ("official": the
+            first, where none has that name).
         encoder: name, or mapping of name and options, that replaces or changes the config's encoder.
         center: the same for the center.
         decoder: the same for the decoder.
@@ -93,12 +94,8 @@ def create(
     changes = {key: value for key, value in {**parts, **fields, **overrides}.items() if value is not None}
     draft = resolve(name)
     draft = draft.for_ndim(draft.data.get("ndim", 2) if ndim is None else ndim)
-    model = _assemble(draft.override(_place(draft, changes), "create()"), pretrained=pretrained, changed=set(changes))
-    if checkpoint is not None:
-        from .checkpoints.loading import load_published
-
-        load_published(model, checkpoint)
-    return model
+    draft = draft.override(_place(draft, changes), "create()")
+    return _assemble(draft, pretrained=pretrained, checkpoint=checkpoint, changed=set(changes))
 
 
 def _place(draft: Draft, changes: dict[str, object]) -> dict[str, object]:
@@ -110,7 +107,9 @@ def _place(draft: Draft, changes: dict[str, object]) -> dict[str, object]:
     return {**own, "model": {key: value for key, value in changes.items() if key not in shared}}
 
 
-def _assemble(draft: Draft, *, pretrained: bool, changed: set[str]) -> DenseModel:
+def _assemble(
+    draft: Draft, *, pretrained: bool, checkpoint: str | os.PathLike[str] | None, changed: set[str]
+) -> DenseModel:
     config, mistakes = validate(draft)
     plans, unplanned = _plan_parts(draft.data)
     mistakes += [mistake for mistake in unplanned if not any(mistake.path[: len(m.path)] == m.path for m in mistakes)]
@@ -118,6 +117,8 @@ def _assemble(draft: Draft, *, pretrained: bool, changed: set[str]) -> DenseMode
         raise draft.fail(mistakes)
     given = {"in_channels": config.in_channels, "num_classes": config.num_classes, "ndim": config.ndim}
     initialise = _read_initialisation(draft, config)
+    if pretrained and _is_published_whole(config, plans, changed):
+        pretrained, checkpoint = False, checkpoint or "official"
     if "model" in plans:
         model = _build_model(plans["model"], given, pretrained=pretrained)
     else:
@@ -132,7 +133,18 @@ def _assemble(draft: Draft, *, pretrained: bool, changed: set[str]) -> DenseMode
                 initialise(part)
     model.card = _card(config, changed, model.min_size)
     model.config = config.model_copy(update={"card": model.card})
+    if checkpoint is not None:
+        from .checkpoints.loading import load_published
+
+        load_published(model, checkpoint)
     return model
+
+
+def _is_published_whole(config: ModelConfig, plans: Mapping[str, _Plan], changed: set[str]) -> bool:
+    """Whether the published weights are those of the whole network, and it is still that network."""
+    part = plans["model"] if "model" in plans else plans["encoder"]
+    unchanged = not changed & {*ModelConfig.PARTS, "block"}
+    return unchanged and bool(config.card.checkpoints) and not accepts(part.component, "pretrained")
 
 
 def _read_initialisation(draft: Draft, config: ModelConfig) -> Initialiser | None:

@@ -170,6 +170,9 @@ def test_a_published_checkpoint_is_fetched_once_and_its_hash_checked(
     url = (tmp_path / "published.pth").as_uri()
     card = {"checkpoints": {"official": {"url": url, "sha256": digest}}}
     assert same(unetzoo.create({**CONFIG, "card": card}, checkpoint="official"), source)
+    assert same(unetzoo.create({**CONFIG, "card": card}, pretrained=True), source)
+    named = {"checkpoints": {"cells": card["checkpoints"]["official"]}}
+    assert same(unetzoo.create({**CONFIG, "card": named}, checkpoint="official"), source)
     (tmp_path / "published.pth").unlink()
     assert download(Checkpoint(url=url, sha256=digest)).is_file(), "the second time no download is needed"
     with pytest.raises(CheckpointError, match=f"the SHA-256 is {digest}; expected {'0' * 64}"):

@@ -22,6 +22,7 @@ from .renaming import Layout
 
 StateDict = Mapping[str, torch.Tensor]
 OURS = "unetzoo"
+OFFICIAL = "official"
 
 # Training scripts store the weights under one of these keys, beside the optimizer's state and the like.
 _WRAPPERS = ("state_dict", "model_state_dict", "model_state", "network_weights", "model", "net")
@@ -90,8 +91,13 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def load_published(model: nn.Module, checkpoint: str | os.PathLike[str]) -> Loaded:
-    """Load one of the card's checkpoints by name (downloaded once, its hash checked), or a local file."""
+    """Load one of the card's checkpoints by name (downloaded once, its hash checked), or a local file.
+
+    "official" is the first on the card where none has that name.
+    """
     published: dict[str, Checkpoint] = getattr(getattr(model, "card", None), "checkpoints", {})
+    if checkpoint == OFFICIAL and published:
+        checkpoint = OFFICIAL if OFFICIAL in published else next(iter(published))
     if isinstance(checkpoint, str) and checkpoint in published:
         return load_checkpoint(model, download(published[checkpoint]))
     if Path(checkpoint).is_file():
