@@ -16,7 +16,7 @@ KEEPING = ("enet", "identity", "norm")
 CENTERS = [name for name in unetzoo.list_components("center") if name != "placeholder"]
 
 
-def trains(ndim: int = 2, **options: object) -> None:
+def check_trains(ndim: int = 2, **options: object) -> None:
     """Creates a small U-Net, runs a training step's passes at an odd size, and finds a gradient everywhere."""
     torch.manual_seed(0)
     model = unetzoo.create("unet", ndim=ndim, **{"encoder": WIDTHS, **options})
@@ -32,15 +32,15 @@ def trains(ndim: int = 2, **options: object) -> None:
 def test_any_block_works_in_encoder_and_decoder_or_says_that_it_cannot(block, ndim):
     if block in KEEPING:
         with pytest.raises(ConfigError, match=r"cannot turn \d+"):
-            trains(ndim, block=block)
+            check_trains(ndim, block=block)
     else:
-        trains(ndim, block=block)
+        check_trains(ndim, block=block)
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.parametrize("center", CENTERS)
 def test_any_center_works(center, ndim):
-    trains(ndim, center=center)
+    check_trains(ndim, center=center)
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
@@ -50,34 +50,34 @@ def test_any_merge_works_or_is_refused_by_the_decoder(decoder, skip, ndim):
     options = {"name": decoder} if skip == "concat" and decoder in ("grid_attention", "linknet") else None
     if options is None and decoder in ("grid_attention", "linknet"):
         with pytest.raises(ConfigError, match="unknown option"):
-            trains(ndim, decoder={"name": decoder, "skip": skip})
+            check_trains(ndim, decoder={"name": decoder, "skip": skip})
     elif decoder == "unetpp" and skip in ("add", "none"):
         with pytest.raises(ConfigError, match="cannot join"):
-            trains(ndim, decoder={"name": decoder, "skip": skip})
+            check_trains(ndim, decoder={"name": decoder, "skip": skip})
     else:
-        trains(ndim, decoder=options or {"name": decoder, "skip": skip})
+        check_trains(ndim, decoder=options or {"name": decoder, "skip": skip})
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.parametrize("norm", ["batch", "group", "instance", "layer", "none", {"name": "group", "num_groups": 4}])
 def test_any_normalisation_works(norm, ndim):
-    trains(ndim, block={"norm": norm})
+    check_trains(ndim, block={"norm": norm})
 
 
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "prelu", "elu", "gelu", "silu", "mish", "hardswish"])
 def test_any_activation_works(activation):
-    trains(block={"activation": activation})
+    check_trains(block={"activation": activation})
 
 
 @pytest.mark.parametrize("order", ["cna", "can", "nca", "nac", "cnda"])
 def test_any_order_of_convolution_normalisation_activation_and_dropout_works(order):
-    trains(block={"order": order, "dropout": 0.2})
+    check_trains(block={"order": order, "dropout": 0.2})
 
 
 @pytest.mark.parametrize("downsample", ["max", "avg", "conv", {"name": "conv", "kernel_size": 3}])
 @pytest.mark.parametrize("upsample", ["deconv", "nearest", {"name": "linear", "kernel_size": 3, "norm": "batch"}])
 def test_any_way_down_goes_with_any_way_up(downsample, upsample):
-    trains(encoder={**WIDTHS, "downsample": downsample}, decoder={"upsample": upsample})
+    check_trains(encoder={**WIDTHS, "downsample": downsample}, decoder={"upsample": upsample})
 
 
 @pytest.mark.parametrize(
