@@ -1,0 +1,28 @@
+"""Data for training: folders of images and masks, presets of public data sets, crops and normalisation."""
+
+from __future__ import annotations
+
+from unetzoo.training.data.classes import ClassTable
+from unetzoo.training.data.config import DataConfig
+from unetzoo.training.data.crops import RandomCrops
+from unetzoo.training.data.errors import DataError
+from unetzoo.training.data.folder import Sample, SegmentationData, SegmentationFolder, load_data
+from unetzoo.training.data.normalise import Normalise, Standardise, normalisation
+from unetzoo.training.data.presets import Preset, list_presets, preset
+
+__all__ = [
+    "ClassTable",
+    "DataConfig",
+    "DataError",
+    "Normalise",
+    "Preset",
+    "RandomCrops",
+    "Sample",
+    "SegmentationData",
+    "SegmentationFolder",
+    "Standardise",
+    "list_presets",
+    "load_data",
+    "normalisation",
+    "preset",
+]

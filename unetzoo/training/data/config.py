@@ -1,0 +1,152 @@
+"""What a data set is: where its files lie, how its masks are read, and how it is split; read from a recipe's `data`."""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from unetzoo.errors import ConfigError, UnknownNameError, nearest
+from unetzoo.training.data.classes import ClassTable
+from unetzoo.training.data.presets import preset_data
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Patterns = Annotated[list[str], Field(min_length=1), BeforeValidator(_as_list)]
+Byte = Annotated[int, Field(ge=0, le=255)]
+Colour = tuple[Byte, Byte, Byte]
+Codes = int | Colour | list[Colour]
+
+
+class MeanStd(BaseModel):
+    """The mean and standard deviation of each channel, of images in 0 to 1 (of volumes: in their own units)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mean: list[float] = Field(min_length=1)
+    std: list[Annotated[float, Field(gt=0)]] = Field(min_length=1)
+
+
+class DataConfig(BaseModel):
+    """A data set: the keys of a preset, if one is named, with the keys that are given on top.
+
+    A pattern such as `images/{name}.png` finds files under `root`; `.*` stands for every suffix that is read, a pattern
+    without `{name}` is a folder, and of several patterns the first that finds a file counts.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    preset: str | None = Field(None, description="name of a preset: `unetzoo data list`")
+    root: Path = Field(description="folder of the data set")
+    images: Patterns = Field(["images"], description="pattern of the images, or several")
+    masks: Patterns = Field(["masks"], description="pattern of the masks, or several")
+    unmasked: str | None = Field(
+        None, description="shell pattern of the names that have no mask since all is first class"
+    )
+    classes: dict[str, Codes] | list[str] = Field(
+        description="names, each mask value being a position in them; or names with their value, colour or colours"
+    )
+    void: list[Colour] | list[int] = Field([], description="values or colours of the masks that belong to no class")
+    threshold: int | None = Field(None, description="for two classes: grey value from which on a pixel is the second")
+    ignore_index: int = Field(255, ge=0, le=255, description="label of pixels that belong to no class")
+    colours: list[Colour] | None = Field(None, description="colours to show the classes in")
+    splits: dict[str, str | float] | list[str] | None = Field(
+        None,
+        description="files that list names, or fractions of all images, for each split; or the names of folders that "
+        "stand for {split} in the patterns; by default train.txt, val.txt and test.txt, or 0.8 and 0.2 without them",
+    )
+    seed: int = Field(0, ge=0, description="draws the images of a split by fractions")
+    group: str | None = Field(None, description="regular expression of the part of a name whose images stay together")
+    limit: int | None = Field(None, ge=1, description="use only the first images of each split")
+    ndim: Literal[2, 3] = 2
+    channels: Literal["grey", "rgb"] | None = Field(None, description="turn images into these; else as in the files")
+    normalise: Literal["image", "imagenet", "none"] | MeanStd = Field(
+        "image", description="zero mean and unit deviation of each whole image, of ImageNet, none, or as told"
+    )
+    crop: Annotated[int, Field(ge=1)] | list[Annotated[int, Field(ge=1)]] | None = Field(
+        None, description="size of the training crops; by default whole images"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete_from_preset(cls, value: object) -> object:
+        if not isinstance(value, dict) or not isinstance(value.get("preset"), str):
+            return value
+        try:
+            return {**preset_data(value["preset"]), **value}
+        except UnknownNameError as error:
+            raise ValueError(str(error)) from error
+
+    @model_validator(mode="after")
+    def _check_together(self) -> DataConfig:
+        if isinstance(self.crop, list) and len(self.crop) != self.ndim:
+            raise ValueError(f"crop {self.crop} has {len(self.crop)} sizes for {self.ndim} axes")
+        if isinstance(self.normalise, MeanStd) and len(self.normalise.mean) != len(self.normalise.std):
+            raise ValueError("normalise needs as many deviations as means")
+        for pattern in (*self.images, *self.masks):
+            if ("{split}" in pattern) != isinstance(self.splits, list):
+                raise ValueError(
+                    f"pattern {pattern!r}: {{split}} is for, and needed by, splits that are a list of folders"
+                )
+        if isinstance(self.splits, (dict, list)) and not self.splits:
+            raise ValueError("splits names no split; leave it out for the default")
+        if isinstance(self.splits, dict):
+            self._check_fractions(self.splits)
+        if self.group is not None:
+            _check_regular_expression(self.group)
+        if self.table.in_colour and self.ndim == 3:
+            raise ValueError("masks of volumes are read as values, not as colours")
+        return self
+
+    @staticmethod
+    def _check_fractions(splits: dict[str, str | float]) -> None:
+        fractions = [part for part in splits.values() if not isinstance(part, str)]
+        if fractions and (len(fractions) < len(splits) or min(fractions) <= 0 or sum(fractions) > 1 + 1e-9):
+            raise ValueError(f"splits are either files or fractions that sum to 1 at most, got {splits}")
+
+    @cached_property
+    def table(self) -> ClassTable:
+        """The class table."""
+        return ClassTable.make(
+            self.classes,
+            void=self.void,
+            ignore_index=self.ignore_index,
+            threshold=self.threshold,
+            colours=self.colours,
+        )
+
+    @property
+    def crop_size(self) -> tuple[int, ...] | None:
+        """The size of the training crops, for each axis."""
+        if self.crop is None:
+            return None
+        return (self.crop,) * self.ndim if isinstance(self.crop, int) else tuple(self.crop)
+
+    @classmethod
+    def parse(cls, data: dict[str, object], origin: str = "data") -> DataConfig:
+        """The config of plain data; raises `ConfigError` that tells all mistakes at once."""
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            lines = [_describe(problem["loc"], problem["type"], problem["msg"]) for problem in error.errors()]
+            raise ConfigError(f"{origin}: {len(lines)} mistake(s):\n  " + "\n  ".join(lines)) from error
+
+
+def _describe(place: tuple[int | str, ...], kind: str, message: str) -> str:
+    where = ".".join(map(str, place))
+    if kind == "extra_forbidden":
+        return f"{where}: unknown key{nearest(str(place[-1]), DataConfig.model_fields)}"
+    return f"{where}: {message}" if where else message
+
+
+def _check_regular_expression(pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"group {pattern!r} is no regular expression: {error}") from error

@@ -1,0 +1,155 @@
+"""Reading images and masks: PNG, JPEG, BMP, GIF and TIFF, NIfTI volumes, and NPZ archives of arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from unetzoo.training.data.errors import DataError
+
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
+TIFF = (".tif", ".tiff")
+NIFTI = (".nii", ".nii.gz")
+SUFFIXES = (*PICTURES, *TIFF, *NIFTI, ".npz")
+
+Array = npt.NDArray[np.generic]
+Role = Literal["image", "mask"]
+Channels = Literal["grey", "rgb"]
+
+PLAIN_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "F", "RGB", "RGBA")
+
+# ITU-R BT.601, as pillow's conversion to grey.
+_LUMA = np.array([0.299, 0.587, 0.114])
+
+
+def suffix_of(path: Path) -> str:
+    """The suffix of a supported file in lower case, `.nii.gz` as one; empty for any other file."""
+    name = path.name.lower()
+    return max((suffix for suffix in SUFFIXES if name.endswith(suffix)), key=len, default="")
+
+
+def read_image(path: Path, ndim: int = 2, channels: Channels | None = None) -> npt.NDArray[np.float32]:
+    """An image as (*spatial, C), its `channels` as in the file unless told.
+
+    Pictures of unsigned integers are divided by their type's maximum, to lie in 0 to 1; volumes keep their values.
+    Raises `DataError` naming the file if it cannot be read or has another number of axes.
+    """
+    array = _with_channels(_read(path, ndim, "image"), path, ndim)
+    image = array.astype(np.float32)
+    if ndim == 2 and array.dtype.kind == "u":
+        image /= float(2 ** (8 * array.dtype.itemsize) - 1)
+    if not np.isfinite(image).all():
+        raise DataError(f"{path}: holds values that are not finite")
+    return image if channels is None else _convert(image, channels, path)
+
+
+def read_mask(path: Path, ndim: int = 2, *, colours: bool = False, grey: bool = False) -> Array:
+    """A mask as values (*spatial), or as `colours` (H, W, 3); `grey` turns a coloured mask into grey values.
+
+    Raises `DataError` naming the file if it cannot be read or is of another kind.
+    """
+    array = _read(path, ndim, "mask", palette_as_colour=colours or grey)
+    if colours:
+        rgb = _with_channels(array, path, ndim)
+        if rgb.dtype != np.uint8:
+            raise DataError(f"{path}: expected a mask in 8-bit colours, got {rgb.dtype}")
+        return np.repeat(rgb, 3, axis=-1) if rgb.shape[-1] == 1 else rgb[..., :3]
+    if array.ndim == ndim + 1 and array.shape[-1] == 1:
+        array = array[..., 0]
+    if array.ndim == ndim + 1 and grey:
+        array = array[..., :3] @ _LUMA
+    if array.ndim != ndim:
+        raise DataError(
+            f"{path}: expected a mask with one value a pixel, got an array of shape {array.shape}; "
+            "a mask in colours needs classes with their colours"
+        )
+    if array.dtype.kind == "f" and not grey:
+        if not np.array_equal(array, np.round(array)):  # also refuses what is not finite
+            raise DataError(f"{path}: expected a mask of whole numbers, got fractions")
+        array = array.astype(np.int64)
+    return array
+
+
+def _read(path: Path, ndim: int, role: Role, *, palette_as_colour: bool = True) -> Array:
+    suffix = suffix_of(path)
+    try:
+        if suffix in PICTURES:
+            return _read_picture(path, palette_as_colour=palette_as_colour)
+        if suffix in TIFF:
+            return _read_tiff(path, ndim, palette_as_colour=palette_as_colour)
+        if suffix in NIFTI:
+            return _read_nifti(path)
+        if suffix == ".npz":
+            return _read_npz(path, role)
+    except ImportError as error:
+        raise DataError(f"{path}: needs the package {error.name!r}: pip install 'unetzoo[train]'") from error
+    except DataError:
+        raise
+    # Decoders meet broken files with errors of many kinds.
+    except Exception as error:
+        raise DataError(f"{path}: cannot be read: {str(error).splitlines()[0] if str(error) else error!r}") from error
+    raise DataError(f"{path}: files of this kind are not read; supported: {', '.join(SUFFIXES)}")
+
+
+def _read_picture(path: Path, *, palette_as_colour: bool) -> Array:
+    with Image.open(path) as picture:
+        picture.load()
+        plain = picture.mode in PLAIN_MODES or (picture.mode == "P" and not palette_as_colour)
+        array = np.asarray(picture if plain else picture.convert("RGB"))
+    return array.astype(np.uint8) if array.dtype == bool else array
+
+
+def _read_tiff(path: Path, ndim: int, *, palette_as_colour: bool) -> Array:
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        series = file.series[0]
+        array, axes = series.asarray(), series.axes
+        palette = file.pages.first.colormap
+    if palette is not None and palette_as_colour:
+        return (palette.T[array] >> 8).astype(np.uint8)
+    if array.ndim == ndim + 1 and axes[0] in "SC" and axes[-1] != "S":
+        array = np.moveaxis(array, 0, -1)
+    elif array.ndim == ndim + 1 and axes[-1] not in "SC":
+        raise DataError(f"{path}: expected one {ndim}-D image, got a stack of shape {array.shape}")
+    return array.astype(np.uint8) if array.dtype == bool else array
+
+
+def _read_nifti(path: Path) -> Array:
+    import nibabel
+
+    return np.asanyarray(nibabel.nifti1.load(path).dataobj)
+
+
+def _read_npz(path: Path, role: Role) -> Array:
+    with np.load(path, allow_pickle=False) as archive:
+        if role in archive:
+            return archive[role]
+        if len(archive.files) == 1:
+            return archive[archive.files[0]]
+        raise DataError(f"{path}: expected an array named {role!r}, or one array alone; got {', '.join(archive.files)}")
+
+
+def _with_channels(array: Array, path: Path, ndim: int) -> Array:
+    if array.dtype.kind not in "uif":
+        raise DataError(f"{path}: expected numbers, got {array.dtype}")
+    if array.ndim == ndim:
+        return array[..., None]
+    if array.ndim == ndim + 1:
+        return array
+    raise DataError(f"{path}: expected a {ndim}-D image, with or without channels last; got shape {array.shape}")
+
+
+def _convert(image: npt.NDArray[np.float32], channels: Channels, path: Path) -> npt.NDArray[np.float32]:
+    count = image.shape[-1]
+    if count not in (1, 2, 3, 4):
+        raise DataError(f"{path}: {count} channels cannot be turned into {channels}")
+    # The second channel of two and the fourth of four are opacity.
+    image = image[..., : 1 if count == 2 else 3]
+    if channels == "rgb":
+        return np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image
+    return image if image.shape[-1] == 1 else (image @ _LUMA.astype(np.float32))[..., None]
