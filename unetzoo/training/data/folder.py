@@ -92,6 +92,11 @@ class SegmentationData:
         return self.config.ndim
 
     @property
+    def unit_range(self) -> bool:
+        """Whether the samples' images lie in 0 to 1, as pictures do unless each is normalised by itself."""
+        return self.ndim == 2 and self.config.normalise != "image"
+
+    @property
     def train(self) -> SegmentationFolder | None:
         """The split `train`, if there is one."""
         return self.splits.get("train")
