@@ -34,6 +34,10 @@ class InputError(UnetzooError, ValueError):
     """An input tensor that the model cannot take."""
 
 
+class TrainingError(UnetzooError, RuntimeError):
+    """A training run that cannot go on: a loss that is not finite, or too little memory."""
+
+
 def nearest(value: str, choices: Iterable[str]) -> str:
     """Return a phrase that offers the spellings nearest to `value`, or the empty string.
 

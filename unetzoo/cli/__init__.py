@@ -16,6 +16,7 @@ from .listing import list_names
 from .plugin import new_plugin
 from .schema import schema
 from .summary import summary
+from .train import train
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A model zoo for dense prediction.")
 app.command("list")(list_names)
@@ -23,6 +24,7 @@ app.command()(info)
 app.command()(check)
 app.command()(summary)
 app.command()(schema)
+app.command()(train)
 app.command()(new_plugin)
 
 

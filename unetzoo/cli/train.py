@@ -1,0 +1,43 @@
+"""`unetzoo train`: train a network by a recipe."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from .options import parse_overrides
+
+
+class Precision(str, Enum):
+    """What matrix products are computed in."""
+
+    no = "no"
+    fp16 = "fp16"
+    bf16 = "bf16"
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.")],
+    out: Annotated[Path, typer.Option(help="The folder of the run.")],
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A key of the recipe as key=value, nested keys dotted; can be given again."),
+    ] = None,
+    precision: Annotated[Precision | None, typer.Option(help="Mixed precision; as launched unless given.")] = None,
+    cpu: Annotated[bool, typer.Option("--cpu", help="Train on the CPU even where there is a GPU.")] = False,
+) -> None:
+    """Train a network by a recipe. Several devices: `accelerate launch -m unetzoo train ...`."""
+    from ..training.loop import train as run
+    from ..training.recipe import read_recipe
+
+    console = Console()
+    settings = read_recipe(recipe, parse_overrides(changes or []))
+    result = run(settings, out, resume=resume, precision=precision and precision.value, cpu=cpu, console=console)
+    if result.scores is not None:
+        console.print(f"mean IoU {result.scores.mean_iou:.4f} on the validation split", highlight=False)
+    console.print(f"network: {result.folder}; curves, predictions and metrics beside it", highlight=False)

@@ -1,0 +1,228 @@
+"""The training loop: epochs of steps, each evaluated and kept, resumable after any step."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+from rich.console import Console
+from torch import nn
+from torch.utils.data import DataLoader
+
+from unetzoo.checkpoints.saving import from_pretrained, save_pretrained
+from unetzoo.errors import ConfigError, TrainingError
+from unetzoo.inference.evaluation import evaluating
+from unetzoo.training.data import RandomCrops, load_data
+from unetzoo.training.determinism import deterministic, seed_everything
+from unetzoo.training.evaluation import evaluate
+from unetzoo.training.failures import NonFiniteError, memory_advice
+from unetzoo.training.learner import Learner
+from unetzoo.training.metrics import SegmentationScores
+from unetzoo.training.pictures import draw_curves, draw_predictions, save_figure
+from unetzoo.training.progress import Reporter
+from unetzoo.training.recipe import Recipe
+from unetzoo.training.runs import RunFolder
+from unetzoo.training.sampling import Batches
+from unetzoo.training.state import Position, load_state, save_state
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run came to.
+
+    Attributes:
+        folder: the folder of the trained network, for `unetzoo.from_pretrained`.
+        scores: of that network on the validation split; None without one.
+        steps: steps of the optimizer.
+        stopped_early: whether the scores had ceased to improve.
+    """
+
+    folder: Path
+    scores: SegmentationScores | None
+    steps: int
+    stopped_early: bool
+
+
+def train(
+    recipe: Recipe,
+    out: Path,
+    *,
+    resume: bool = False,
+    precision: str | None = None,
+    cpu: bool = False,
+    console: Console | None = None,
+) -> RunResult:
+    """Train by a recipe, and leave network, metrics, pictures and checkpoints in `out`.
+
+    Devices and processes are those that `accelerate launch` gives; without it, the one GPU there is, or the CPU.
+
+    Args:
+        recipe: what to learn and how.
+        out: the folder of the run, which must hold none yet unless `resume`.
+        resume: go on from the last checkpoint in `out`, if there is one; the result is that of a run never stopped.
+        precision: `no`, `fp16` or `bf16`; as launched unless given.
+        cpu: train on the CPU whatever there is.
+        console: where progress is shown; nowhere unless given.
+
+    Raises `ConfigError` if the folder holds another run, `InputError` for data that is not in order,
+    `CheckpointError` for a checkpoint that cannot be read or written, and `TrainingError` for a loss that is not
+    finite or memory that does not suffice.
+    """
+    run = RunFolder(out)
+    run.check(recipe, resume=resume)
+    kept = DistributedDataParallelKwargs(find_unused_parameters=recipe.freeze_encoder_epochs > 0)
+    accelerator = Accelerator(
+        gradient_accumulation_steps=recipe.accumulate, mixed_precision=precision, cpu=cpu, kwargs_handlers=[kept]
+    )
+    with deterministic() if recipe.deterministic else nullcontext(), memory_advice(recipe):
+        return _Run(recipe, run, accelerator, resume, console).go()
+
+
+class _Run:
+    """One run, from the first step or from where it was left."""
+
+    def __init__(
+        self, recipe: Recipe, folder: RunFolder, accelerator: Accelerator, resume: bool, console: Console | None
+    ) -> None:
+        self.recipe = recipe
+        self.folder = folder
+        self.accelerator = accelerator
+        self.data = load_data(recipe.data)
+        if self.data.train is None:
+            raise ConfigError(f"the data has no split 'train' (splits: {', '.join(self.data.splits)})")
+        size = recipe.data.crop_size
+        self.samples = self.data.train if size is None else RandomCrops(self.data.train, size, recipe.seed)
+        self.batches = Batches(
+            len(self.data.train),
+            recipe.batch_size,
+            accumulate=recipe.accumulate,
+            seed=recipe.seed,
+            rank=accelerator.process_index,
+            processes=accelerator.num_processes,
+        )
+        self.loader = DataLoader(
+            self.samples,
+            batch_sampler=self.batches,
+            num_workers=recipe.workers,
+            pin_memory=accelerator.device.type == "cuda",
+        )
+        seed_everything(recipe.seed)
+        self.learner = Learner(recipe, self.data, accelerator, self.batches.steps)
+        self.position = Position()
+        if resume and folder.last.exists():
+            self.position, state = load_state(folder.last, accelerator.num_processes)
+            self.learner.load(state)
+        accelerator.wait_for_everyone()  # all have read the folder before one changes it
+        if accelerator.is_main_process:
+            folder.prepare(recipe, self.position.total)
+        accelerator.wait_for_everyone()
+        self.reporter = self._reporter(console) if accelerator.is_main_process else None
+
+    def go(self) -> RunResult:
+        """Train to the end."""
+        with self.reporter or nullcontext():
+            while self.position.epoch < self.recipe.epochs and not self._stale:
+                self._epoch()
+        return self._finish()
+
+    def _reporter(self, console: Console | None) -> Reporter:
+        return Reporter(
+            self.folder,
+            self.recipe,
+            console,
+            done=self.position.total,
+            steps_per_epoch=self.batches.steps,
+            samples_per_step=self.recipe.batch_size * self.recipe.accumulate * self.accelerator.num_processes,
+            device=self.accelerator.device,
+        )
+
+    @property
+    def _stale(self) -> bool:
+        return self.recipe.early_stopping is not None and self.position.stale >= self.recipe.early_stopping
+
+    def _epoch(self) -> None:
+        position = self.position
+        self.batches.start(position.epoch, position.step)
+        if isinstance(self.samples, RandomCrops):
+            self.samples.set_epoch(position.epoch)
+        self.learner.begin_epoch(position.epoch)
+        loader = iter(self.loader)
+        while position.step < self.batches.steps:
+            try:
+                report = self.learner.step(position.total, list(islice(loader, self.recipe.accumulate)))
+            except NonFiniteError as error:
+                raise self._explained(error) from error
+            position.step += 1
+            position.total += 1
+            if self.reporter is not None:
+                self.reporter.step(position, report)
+            every = self.recipe.checkpoint_every
+            if every is not None and position.total % every == 0 and position.step < self.batches.steps:
+                self._save()
+        position.epoch += 1
+        position.step = 0
+        if position.epoch % self.recipe.evaluate_every == 0 or position.epoch == self.recipe.epochs:
+            self._evaluate()
+        self._save()
+
+    def _evaluate(self) -> None:
+        scores = self._scores(self.learner.scored)
+        if scores is None:
+            return
+        position = self.position
+        score: float = getattr(scores, self.recipe.monitor)
+        position.stale += 1
+        if position.best is None or score > position.best:
+            position.best, position.stale = score, 0
+            if self.accelerator.is_main_process:
+                save_pretrained(self.learner.kept(), self.folder.best)
+        if self.reporter is not None:
+            self.reporter.evaluation(position, scores, self.data.classes.names)
+
+    def _scores(self, network: nn.Module) -> SegmentationScores | None:
+        if self.data.val is None:
+            return None
+        with evaluating(network), self.accelerator.autocast():
+            return evaluate(
+                network,
+                self.data.val,
+                self.learner.normalise,
+                self.accelerator.device,
+                rank=self.accelerator.process_index,
+                processes=self.accelerator.num_processes,
+                workers=self.recipe.workers,
+            )
+
+    def _save(self) -> None:
+        state = self.learner.state()
+        if self.accelerator.is_main_process:
+            save_state(self.folder.last, self.position, state, self.accelerator.num_processes)
+
+    def _explained(self, error: NonFiniteError) -> TrainingError:
+        position = self.position
+        kept = f"the last good checkpoint is {self.folder.last}" if self.folder.last.exists() else "no checkpoint yet"
+        return TrainingError(
+            f"{error} at step {position.total + 1} (epoch {position.epoch + 1}, step {position.step + 1} of "
+            f"{self.batches.steps}), over the files {', '.join(error.names)}; {kept}. Look at these files, lower "
+            "optimizer.lr, or set clip"
+        )
+
+    def _finish(self) -> RunResult:
+        accelerator, folder = self.accelerator, self.folder
+        if accelerator.is_main_process:
+            best = self.recipe.keep == "best" and self.position.best is not None
+            save_pretrained(from_pretrained(folder.best) if best else self.learner.kept(), folder.model)
+        accelerator.wait_for_everyone()
+        final = from_pretrained(folder.model).to(accelerator.device)
+        scores = self._scores(final)
+        if accelerator.is_main_process:
+            save_figure(draw_curves(folder.rows()), folder.path / "curves.png")
+            predictions = draw_predictions(
+                final, self.data.val or self.samples, self.data.classes, self.learner.normalise, accelerator.device
+            )
+            save_figure(predictions, folder.path / "predictions.png")
+        return RunResult(folder.model, scores, self.position.total, self._stale)

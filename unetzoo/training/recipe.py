@@ -1,0 +1,157 @@
+"""A recipe: everything that decides what a training run learns, as one YAML file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from unetzoo.config import Draft, Mistake, PartConfig
+from unetzoo.errors import nearest
+from unetzoo.training.augmentation import AugmentationConfig
+from unetzoo.training.data import DataConfig
+from unetzoo.training.optimizers import AdamW, OptimizerConfig, Rates
+from unetzoo.training.schedules import Constant, OneCycle, ScheduleConfig
+from unetzoo.yamlfile import KeyPath, read_yaml
+
+Positive = Annotated[int, Field(ge=1, strict=True)]
+
+
+class Supervision(BaseModel):
+    """How the outputs of a deeply supervised network are weighted; see `unetzoo.training.DeepSupervision`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    weights: Literal["equal", "halving"] | list[float] = "equal"
+    normalise: bool | None = None
+    skip_coarsest: bool = False
+
+
+class Recipe(BaseModel):
+    """What `train` is told: network, data, loss, and how to learn."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: PartConfig = Field(description="name or config file, with options of `create`; classes follow from the data")
+    data: DataConfig
+    augment: AugmentationConfig = AugmentationConfig()
+    loss: str | Mapping[str, float | dict[str, Any]] = Field(
+        {"cross_entropy": 1.0, "dice": 1.0}, description="names and weights as `make_loss` takes them"
+    )
+    deep_supervision: Supervision = Supervision()
+
+    epochs: Positive = 50
+    batch_size: Positive = Field(8, description="samples that one process takes at a time")
+    accumulate: Positive = Field(1, description="batches whose gradients make one step")
+    optimizer: OptimizerConfig = AdamW()
+    rates: Rates = Field(Rates(), description="factors on the learning rate of encoder, center, decoder and head")
+    schedule: ScheduleConfig = Constant()
+    clip: float | None = Field(None, gt=0, description="largest norm of the gradient")
+    ema: float | None = Field(None, gt=0, lt=1, description="decay of the running average that is scored and kept")
+    freeze_encoder_epochs: int = Field(0, ge=0, strict=True, description="first epochs, in which the encoder is kept")
+    sync_batch_norm: bool = Field(True, description="normalise over the batches of all processes")
+
+    monitor: Literal["mean_iou", "mean_dice", "pixel_accuracy"] = "mean_iou"
+    keep: Literal["best", "last"] = Field("best", description="which weights the run ends with")
+    early_stopping: Positive | None = Field(None, description="evaluations without a better score, after which to stop")
+    evaluate_every: Positive = Field(1, description="epochs")
+    checkpoint_every: Positive | None = Field(None, description="steps; each epoch's end is kept as well")
+
+    seed: int = Field(0, ge=0, strict=True)
+    workers: int = Field(0, ge=0, strict=True, description="processes that read and crop images")
+    channels_last: bool = False
+    gradient_checkpointing: bool = False
+    tensorboard: bool = True
+    deterministic: bool = Field(True, description="only kernels that give the same result every time; slower on GPUs")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Recipe:
+        if not isinstance(self.schedule, OneCycle) and self.schedule.warmup >= self.epochs:
+            raise ValueError(f"the warm-up of {self.schedule.warmup:g} epochs leaves none of the {self.epochs} epochs")
+        return self
+
+
+def read_recipe(path: Path, overrides: Mapping[str, object] | None = None) -> Recipe:
+    """Return the recipe in a YAML file, with `overrides` merged in: nested mappings, as `parse_overrides` gives them.
+
+    Relative paths in the file are relative to its folder. Raises `ConfigError` that names file, line and key of every
+    mistake, and the nearest spelling of a key that does not exist.
+    """
+    data, lines = read_yaml(path)
+    draft = Draft(path.stem, data, {key: f"{path}:{line}" for key, line in lines.items()})
+    _anchor(draft.data, path.parent)
+    if overrides:
+        draft = draft.override(overrides, "--set")
+    try:
+        return Recipe.model_validate(draft.data)
+    except ValidationError as error:
+        raise draft.fail(_mistake(problem, draft.data) for problem in error.errors()) from error
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """The recipe as YAML, with every default written out."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _mistake(problem: Any, data: object) -> Mistake:
+    path = _written(problem["loc"], data)
+    if problem["type"] == "extra_forbidden":
+        return Mistake(path, f"unknown key{nearest(path[-1], _known_keys(path[:-1], data))}")
+    return Mistake(path, f"{problem['msg'].removeprefix('Value error, ')}, got {problem['input']!r}"[:400])
+
+
+def _written(location: tuple[int | str, ...], data: object) -> KeyPath:
+    """The path of keys in the file; pydantic's holds the names of unions' members too."""
+    path: list[str] = []
+    for position, step in enumerate(location):
+        last = position == len(location) - 1
+        if isinstance(data, Mapping) and (step in data or last):
+            path.append(str(step))
+            data = data.get(step)
+        elif isinstance(data, list) and isinstance(step, int) and step < len(data):
+            path.append(str(step))
+            data = data[step]
+    return tuple(path)
+
+
+def _known_keys(path: KeyPath, data: object) -> set[str]:
+    models: set[type[BaseModel]] = {Recipe}
+    for step in path:
+        data = data.get(step) if isinstance(data, Mapping) else None
+        fields = [model.model_fields[step] for model in models if step in model.model_fields]
+        models = {found for field in fields for found in _models_in(field.annotation)}
+        models = {model for model in models if _may_be(model, data)}
+    return {name for model in models for name in model.model_fields}
+
+
+def _may_be(model: type[BaseModel], data: object) -> bool:
+    """Whether a member of a union is the one that the data names."""
+    name = model.model_fields.get("name")
+    if name is None or get_origin(name.annotation) is not Literal:
+        return True
+    given = data.get("name", name.default) if isinstance(data, Mapping) else data
+    return given in get_args(name.annotation)
+
+
+def _models_in(annotation: Any) -> set[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return {annotation}
+    if get_origin(annotation) in (Annotated, Union, UnionType):
+        return {found for part in get_args(annotation) for found in _models_in(part)}
+    return set()
+
+
+def _anchor(data: dict[str, Any], folder: Path) -> None:
+    """Make the paths of a recipe relative to its own folder."""
+    section = data.get("data")
+    if isinstance(section, dict) and isinstance(section.get("root"), str):
+        section["root"] = str((folder / Path(section["root"]).expanduser()).resolve())
+    model = data.get("model")
+    name = model.get("name") if isinstance(model, dict) else model
+    if isinstance(name, str) and name.endswith((".yaml", ".yml")):
+        anchored = str((folder / name).resolve())
+        data["model"] = {**model, "name": anchored} if isinstance(model, dict) else anchored

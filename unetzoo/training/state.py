@@ -1,0 +1,67 @@
+"""The checkpoint of a run: all that decides what it does next, in one file that is there whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+from unetzoo.errors import CheckpointError
+from unetzoo.files import replacing
+
+FORMAT = 1
+
+
+@dataclass
+class Position:
+    """Where a run is.
+
+    Attributes:
+        epoch: epochs that are over.
+        step: steps of the current epoch that are over.
+        total: steps that are over since the start.
+        best: best score yet; None before the first evaluation.
+        stale: evaluations since then.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    total: int = 0
+    best: float | None = None
+    stale: int = 0
+
+
+def save_state(path: Path, position: Position, learner: Mapping[str, object], processes: int) -> None:
+    """Write a checkpoint; raises `CheckpointError` if that fails, and the one that was there is still there then."""
+    state = {"format": FORMAT, "processes": processes, "position": asdict(position), "learner": dict(learner)}
+    try:
+        with replacing(path) as temporary:
+            torch.save(state, temporary)
+    except (OSError, RuntimeError) as error:  # torch tells of a full disk by a RuntimeError
+        kept = f"; the one before is kept: {path}" if path.exists() else ""
+        raise CheckpointError(f"{path}: the checkpoint could not be written: {error}{kept}") from error
+
+
+def load_state(path: Path, processes: int) -> tuple[Position, dict[str, Any]]:
+    """Return what `save_state` was given.
+
+    Raises `CheckpointError` if the file cannot be read, or if the run had another number of processes, whose batches
+    were others.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if state["format"] != FORMAT:
+            raise CheckpointError(f"{path}: a checkpoint of format {state['format']}; this version reads {FORMAT}")
+        position = Position(**state["position"])
+    except (OSError, RuntimeError, UnpicklingError, EOFError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: not a checkpoint of a run: {error}") from error
+    if state["processes"] != processes:
+        raise CheckpointError(
+            f"{path}: the run had {state['processes']} processes, now there are {processes}; "
+            "launch as many, or begin a new run"
+        )
+    return position, state["learner"]
