@@ -146,12 +146,21 @@ def test_networks_of_the_zoo_run_in_stages():
 
 def test_an_image_smaller_than_the_tile_is_one_tile():
     network, image = networks.Deep(), image_of(3, 32, 64)
-    assert_equal_to_rounding(predict_tiled(network, image, tile=512), whole(network, image))
+    assert_equal_to_rounding(predict_tiled(network, image, tile=512, split=8), whole(network, image))
+
+
+def test_an_image_that_fits_the_tile_needs_no_tiling_and_takes_any_network_of_its_size():
+    for network in (networks.Normalised(), networks.Stretched()):
+        image = image_of(3, 32, 64)
+        steps = []
+        result = predict_tiled(network, image, tile=64, progress=lambda *step: steps.append(step))
+        assert_equal_to_rounding(result, whole(network, image))
+        assert steps == [(1, 1)]
 
 
 def test_normalisation_by_the_image_is_refused():
     with pytest.raises(ConfigError, match=r"sees further.*mode='blend'"):
-        predict_tiled(networks.Normalised(), image_of(3, 64, 64), tile=64)
+        predict_tiled(networks.Normalised(), image_of(3, 64, 96), tile=64)
 
 
 def test_sampling_that_depends_on_the_size_is_refused():

@@ -22,6 +22,7 @@ from unetzoo.inference.images import ArrayLike, Channels, Image, open_image
 from unetzoo.inference.outputs import Output, WritableArray
 from unetzoo.inference.planning import is_exact_at, plan_exact
 from unetzoo.inference.tta import TestTimeAugmentation
+from unetzoo.inference.whole import WholeRunner
 from unetzoo.inference.windows import BlendRunner, MirrorRunner, fitting_tile
 
 Mode = Literal["exact", "mirror", "blend"]
@@ -67,8 +68,9 @@ def predict_tiled(
 
     - `exact` gives what `model(image)` gives, to rounding. A network that sees a little of its surroundings is run on
       tiles with a halo as wide as that, which is measured. One that sees far, as every deep encoder does, is run in
-      stages: its fine maps on tiles, its coarse ones, a small part of the memory, on the whole image. Refused where no
-      tiling is exact: normalisation by the image's own statistics, or attention over fine maps. Where the size is no
+      stages: its fine maps on tiles, its coarse ones, a small part of the memory, on the whole image. An image that
+      fits one tile is given to the model as it is, unless `plan` or `split` tells otherwise. Refused where no tiling
+      is exact: normalisation by the image's own statistics, or attention over fine maps. Where the size is no
       multiple of the model's stride and tiles cannot follow what the model does there, the image is mirrored at its
       ends up to one, and the result is that of the mirrored image.
     - `mirror` is the overlap-tile strategy of the U-Net paper: the image is mirrored at its borders, and the part of
@@ -170,6 +172,9 @@ def _exact(
     plan: ExactPlan | None,
     batch_size: int,
 ) -> tuple[Runner, int]:
+    if plan is None and split is None and all(n <= edge for n, edge in zip(read.image.shape, tile, strict=True)):
+        whole = WholeRunner(network, read, read.image.shape)
+        return whole, len(whole.logits)
     in_channels = _in_channels(read)
     if plan is None:
         splits = ((split,) if split else ()) if isinstance(split, int) else split
