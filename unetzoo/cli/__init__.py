@@ -11,6 +11,7 @@ import typer
 
 from ..errors import UnetzooError
 from .check import check
+from .data import data
 from .info import info
 from .listing import list_names
 from .plugin import new_plugin
@@ -26,6 +27,7 @@ app.command()(summary)
 app.command()(schema)
 app.command()(train)
 app.command()(new_plugin)
+app.add_typer(data, name="data")
 
 
 def main() -> None:

@@ -31,8 +31,9 @@ class ClassTable:
         codes: for each class, the codes that stand for it in the masks: all values, or all colours.
         void: codes of the pixels that have no class; they become `ignore_index`.
         ignore_index: label of pixels without a class, 0 to 255; as a value in a mask it means the same.
+        stray: largest part of a mask's pixels whose code may be unknown; they become void.
         threshold: for two classes, the grey value from which on a pixel is of the second; replaces the codes.
-        colours: the colours that show the classes; by default their codes where these are colours, else made up.
+        shown: the colours that show the classes; by default their codes where these are colours, else made up.
     """
 
     names: tuple[str, ...]
@@ -40,6 +41,7 @@ class ClassTable:
     void: tuple[Code, ...] = ()
     ignore_index: int = 255
     threshold: int | None = None
+    stray: float = 0.0
     shown: tuple[Colour, ...] | None = None
 
     @classmethod
@@ -50,6 +52,7 @@ class ClassTable:
         void: Sequence[Code] = (),
         ignore_index: int = 255,
         threshold: int | None = None,
+        stray: float = 0.0,
         colours: Sequence[Colour] | None = None,
     ) -> ClassTable:
         """A table from the names alone, their positions being the codes, or from names with their codes.
@@ -60,9 +63,8 @@ class ClassTable:
             codes = tuple(_several(code) for code in classes.values())
         else:
             codes = tuple((position,) for position in range(len(classes)))
-        table = cls(
-            tuple(classes), codes, tuple(void), ignore_index, threshold, None if colours is None else tuple(colours)
-        )
+        shown = None if colours is None else tuple(colours)
+        table = cls(tuple(classes), codes, tuple(void), ignore_index, threshold, stray, shown)
         table._check()
         return table
 
@@ -94,9 +96,9 @@ class ClassTable:
         known, labels = self._lookup
         places = np.searchsorted(known, packed).clip(max=len(known) - 1)
         strange = known[places] != packed
-        if strange.any():
+        if strange.sum() > self.stray * strange.size:
             raise DataError(f"{path}: {self._describe(packed[strange])}")
-        return labels[places]
+        return np.where(strange, np.uint8(self.ignore_index), labels[places])
 
     def colour(self, labels: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
         """Labels (*spatial) as red, green, blue (*spatial, 3); pixels without a class are black."""

@@ -54,12 +54,15 @@ class DataConfig(BaseModel):
     )
     void: list[Colour] | list[int] = Field([], description="values or colours of the masks that belong to no class")
     threshold: int | None = Field(None, description="for two classes: grey value from which on a pixel is the second")
+    stray: float = Field(
+        0.0, ge=0, lt=1, description="largest part of a mask whose values or colours may be unknown, and become void"
+    )
     ignore_index: int = Field(255, ge=0, le=255, description="label of pixels that belong to no class")
     colours: list[Colour] | None = Field(None, description="colours to show the classes in")
-    splits: dict[str, str | float] | list[str] | None = Field(
+    splits: dict[str, str | float] | None = Field(
         None,
-        description="files that list names, or fractions of all images, for each split; or the names of folders that "
-        "stand for {split} in the patterns; by default train.txt, val.txt and test.txt, or 0.8 and 0.2 without them",
+        description="for each split, a file that lists its names, a fraction of all images, or the folder that "
+        "{split} stands for in patterns; by default train.txt, val.txt and test.txt, or 0.8 and 0.2 without them",
     )
     seed: int = Field(0, ge=0, description="draws the images of a split by fractions")
     group: str | None = Field(None, description="regular expression of the part of a name whose images stay together")
@@ -89,26 +92,22 @@ class DataConfig(BaseModel):
             raise ValueError(f"crop {self.crop} has {len(self.crop)} sizes for {self.ndim} axes")
         if isinstance(self.normalise, MeanStd) and len(self.normalise.mean) != len(self.normalise.std):
             raise ValueError("normalise needs as many deviations as means")
-        for pattern in (*self.images, *self.masks):
-            if ("{split}" in pattern) != isinstance(self.splits, list):
-                raise ValueError(
-                    f"pattern {pattern!r}: {{split}} is for, and needed by, splits that are a list of folders"
-                )
-        if isinstance(self.splits, (dict, list)) and not self.splits:
-            raise ValueError("splits names no split; leave it out for the default")
-        if isinstance(self.splits, dict):
-            self._check_fractions(self.splits)
+        if self.splits is not None:
+            _check_splits(self.splits)
+        if self.in_folders and not all(isinstance(part, str) for part in (self.splits or {"": 0.0}).values()):
+            raise ValueError("patterns with {split} need splits that name the folders, as {train: train, val: valid}")
+        if self.in_folders and not all("{split}" in pattern for pattern in (*self.images, *self.masks)):
+            raise ValueError("either all patterns of images and masks hold {split} or none")
         if self.group is not None:
             _check_regular_expression(self.group)
         if self.table.in_colour and self.ndim == 3:
             raise ValueError("masks of volumes are read as values, not as colours")
         return self
 
-    @staticmethod
-    def _check_fractions(splits: dict[str, str | float]) -> None:
-        fractions = [part for part in splits.values() if not isinstance(part, str)]
-        if fractions and (len(fractions) < len(splits) or min(fractions) <= 0 or sum(fractions) > 1 + 1e-9):
-            raise ValueError(f"splits are either files or fractions that sum to 1 at most, got {splits}")
+    @property
+    def in_folders(self) -> bool:
+        """Whether each split has folders of its own."""
+        return any("{split}" in pattern for pattern in (*self.images, *self.masks))
 
     @cached_property
     def table(self) -> ClassTable:
@@ -118,6 +117,7 @@ class DataConfig(BaseModel):
             void=self.void,
             ignore_index=self.ignore_index,
             threshold=self.threshold,
+            stray=self.stray,
             colours=self.colours,
         )
 
@@ -143,6 +143,14 @@ def _describe(place: tuple[int | str, ...], kind: str, message: str) -> str:
     if kind == "extra_forbidden":
         return f"{where}: unknown key{nearest(str(place[-1]), DataConfig.model_fields)}"
     return f"{where}: {message}" if where else message
+
+
+def _check_splits(splits: dict[str, str | float]) -> None:
+    if not splits:
+        raise ValueError("splits names no split; leave it out for the default")
+    fractions = [part for part in splits.values() if not isinstance(part, str)]
+    if fractions and (len(fractions) < len(splits) or min(fractions) <= 0 or sum(fractions) > 1 + 1e-9):
+        raise ValueError(f"splits are all names of files or folders, or fractions that sum to 1 at most, got {splits}")
 
 
 def _check_regular_expression(pattern: str) -> None:

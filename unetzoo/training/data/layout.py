@@ -33,9 +33,9 @@ def find_entries(config: DataConfig) -> tuple[dict[str, list[Entry]], list[str]]
         raise DataError(f"{config.root}: no such folder; root must name the folder of the data set")
     problems: list[str] = []
     splits: dict[str, list[Entry]] = {}
-    if isinstance(config.splits, list):
-        for split in config.splits:
-            pairs = _pairs(config, split, problems)
+    if config.in_folders:
+        for split, folder in (config.splits or {}).items():
+            pairs = _pairs(config, str(folder), problems)
             splits[split] = _entries(pairs, sorted(pairs.images), config, problems)
     else:
         pairs = _pairs(config, None, problems)
@@ -53,9 +53,9 @@ class _Pairs:
     mask_pattern: str
 
 
-def _pairs(config: DataConfig, split: str | None, problems: list[str]) -> _Pairs:
-    image_patterns = [_complete(pattern, split) for pattern in config.images]
-    mask_patterns = [_complete(pattern, split) for pattern in config.masks]
+def _pairs(config: DataConfig, folder: str | None, problems: list[str]) -> _Pairs:
+    image_patterns = [_complete(pattern, folder) for pattern in config.images]
+    mask_patterns = [_complete(pattern, folder) for pattern in config.masks]
     mask_pattern, masks = _find(config.root, mask_patterns, problems, {})
     # An archive may hold both; otherwise a mask that lies beside its image is none itself.
     beside = {} if mask_patterns == image_patterns else {path: name for name, path in masks.items()}
@@ -67,9 +67,9 @@ def _pairs(config: DataConfig, split: str | None, problems: list[str]) -> _Pairs
     return _Pairs(images, masks, mask_pattern)
 
 
-def _complete(pattern: str, split: str | None) -> str:
+def _complete(pattern: str, folder: str | None) -> str:
     pattern = pattern if "{name}" in pattern else f"{pattern.rstrip('/')}/{{name}}.*"
-    return pattern if split is None else pattern.replace("{split}", split)
+    return pattern if folder is None else pattern.replace("{split}", folder)
 
 
 def _find(
@@ -118,7 +118,7 @@ def _entries(pairs: _Pairs, names: Iterable[str], config: DataConfig, problems: 
 
 
 def _split_names(config: DataConfig, pairs: _Pairs, problems: list[str]) -> dict[str, list[str]]:
-    if isinstance(config.splits, dict):
+    if config.splits is not None:
         fractions = {split: part for split, part in config.splits.items() if not isinstance(part, str)}
         lists = {split: part for split, part in config.splits.items() if isinstance(part, str)}
     else:

@@ -22,6 +22,7 @@ class Download(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     url: str
+    folder: str = Field("", description="folder that the archive is unpacked into, under the data set's")
     sha256: str | None = None
     md5: str | None = Field(None, description="where the owner publishes no better hash")
 
