@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -147,31 +148,48 @@ def load_data(
 
 
 def _verify(folders: dict[str, SegmentationFolder], problems: list[str], progress: Progress | None) -> int:
-    """Read every sample, note what is wrong with it, and return the number of channels."""
+    """Read every sample, note what is wrong with it or with all of them, and return the number of channels."""
     items = [(folder, index) for folder in folders.values() for index in range(len(folder))]
 
-    def channels(item: tuple[SegmentationFolder, int]) -> int | str:
+    def look(item: tuple[SegmentationFolder, int]) -> tuple[int, set[int]] | str:
         folder, index = item
         try:
-            return folder[index]["image"].shape[0]
+            sample = folder[index]
         except DataError as error:
             return str(error)
+        return sample["image"].shape[0], set(sample["target"].unique().tolist())
 
-    counts: dict[int, int] = {}
     found: list[tuple[Entry, int]] = []
+    labels: set[int] = set()
     with ThreadPoolExecutor() as pool:
-        for done, ((folder, index), result) in enumerate(zip(items, pool.map(channels, items), strict=True), 1):
+        for done, ((folder, index), result) in enumerate(zip(items, pool.map(look, items), strict=True), 1):
             if isinstance(result, str):
                 problems.append(result)
             else:
-                found.append((folder.entries[index], result))
-                counts[result] = counts.get(result, 0) + 1
+                found.append((folder.entries[index], result[0]))
+                labels |= result[1]
             if progress is not None:
                 progress(done, len(items))
-    usual = max(counts, key=lambda count: counts[count], default=0)
+    counts = Counter(channels for _, channels in found)
+    usual = max(counts, key=lambda channels: counts[channels], default=0)
     problems += [
-        f"{entry.image}: {count} channels, where {counts[usual]} images have {usual}; set `channels` to rgb or grey"
-        for entry, count in found
-        if count != usual
+        f"{entry.image}: {channels} channels, where {counts[usual]} images have {usual}; set `channels` to rgb or grey"
+        for entry, channels in found
+        if channels != usual
     ]
+    if "train" in folders and not problems:
+        problems += _one_class_alone(folders["train"].config, labels)
     return usual
+
+
+def _one_class_alone(config: DataConfig, labels: set[int]) -> list[str]:
+    """What to say of masks that hold one class or void throughout: they are not read as they are meant."""
+    table = config.table
+    present = [name for label, name in enumerate(table.names) if label in labels]
+    if len(present) > 1 or config.limit is not None:
+        return []
+    held = " and ".join([*map(repr, present), *(["void"] if table.ignore_index in labels else [])])
+    return [
+        f"all masks together hold only {held}: masks of 0 and 255 need `threshold: 128`, masks of 0 and 1 none, "
+        "others `classes` with their values or colours"
+    ]

@@ -53,6 +53,8 @@ def read_mask(path: Path, ndim: int = 2, *, colours: bool = False, grey: bool = 
     Raises `DataError` naming the file if it cannot be read or is of another kind.
     """
     array = _read(path, ndim, "mask", palette_as_colour=colours or grey)
+    if array.dtype == bool:
+        array = array.astype(np.uint8) * (255 if colours or grey else 1)
     if colours:
         rgb = _with_channels(array, path, ndim)
         if rgb.dtype != np.uint8:
@@ -100,7 +102,7 @@ def _read_picture(path: Path, *, palette_as_colour: bool) -> Array:
         picture.load()
         plain = picture.mode in PLAIN_MODES or (picture.mode == "P" and not palette_as_colour)
         array = np.asarray(picture if plain else picture.convert("RGB"))
-    return array.astype(np.uint8) if array.dtype == bool else array
+    return array
 
 
 def _read_tiff(path: Path, ndim: int, *, palette_as_colour: bool) -> Array:
@@ -116,7 +118,7 @@ def _read_tiff(path: Path, ndim: int, *, palette_as_colour: bool) -> Array:
         array = np.moveaxis(array, 0, -1)
     elif array.ndim == ndim + 1 and axes[-1] not in "SC":
         raise DataError(f"{path}: expected one {ndim}-D image, got a stack of shape {array.shape}")
-    return array.astype(np.uint8) if array.dtype == bool else array
+    return array
 
 
 def _read_nifti(path: Path) -> Array:
@@ -135,7 +137,7 @@ def _read_npz(path: Path, role: Role) -> Array:
 
 
 def _with_channels(array: Array, path: Path, ndim: int) -> Array:
-    if array.dtype.kind not in "uif":
+    if array.dtype.kind not in "uifb":
         raise DataError(f"{path}: expected numbers, got {array.dtype}")
     if array.ndim == ndim:
         return array[..., None]
