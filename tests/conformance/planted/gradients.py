@@ -198,3 +198,49 @@ class WrongSignOfSmallParameter(SmallUNet):
 
     def finish(self, logits: Tensor, x: Tensor) -> Tensor:
         return self.scale(logits)
+
+
+@planted("check_param_grads_nonzero", because=r"decoder\.1\.0\.weight along axis 1 \(channels \[8, 9, 10, 11\] of 12\)")
+class IgnoresFinestSkip(SmallUNet):
+    """Concatenates zeros in place of the finest skip."""
+
+    def merge(self, y: Tensor, skip: Tensor, index: int) -> Tensor:
+        return super().merge(y, torch.zeros_like(skip) if index == 1 else skip, index)
+
+
+@planted("check_param_grads_nonzero", because=r"decoder\.1\.0\.weight along axis 0 \(channels \[2, 3\] of 4\)")
+class ReadsHalfItsFeatures(SmallUNet):
+    """The head sees the first half of the channels."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes)
+        self.head = _FirstTwo(2, num_classes, 1)
+
+
+class _FirstTwo(nn.Conv2d):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x[:, :2])
+
+
+@planted("check_gradcheck", because="gradient by the parameters is off")
+class HalvesGradientInHook(SmallUNet):
+    """A hook on a weight halves its gradient."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes)
+        self.head.weight.register_hook(_half)
+
+
+def _half(gradient: Tensor) -> Tensor:
+    return 0.5 * gradient
+
+
+@planted("check_gradcheck", because="training mode the gradient")
+class StandardisesInPlace(SmallUNet):
+    """Takes the mean off its first weights in every training forward, behind autograd's back."""
+
+    def encode(self, x: Tensor) -> list[Tensor]:
+        if self.training:
+            weight = self.encoder[0][0].weight.data
+            weight -= weight.mean(dim=(1, 2, 3), keepdim=True)
+        return super().encode(x)

@@ -199,3 +199,13 @@ class FunctionalHead(SmallUNet):
 
     def finish(self, logits: Tensor, x: Tensor) -> Tensor:
         return nn.functional.conv2d(logits, self.last.weight, self.last.bias)
+
+
+@planted("check_all_registered", because="eval mode, fused")
+class FusesInEval(SmallUNet):
+    """Keeps a tensor computed from its weights at the first eval forward, and goes on using it when they change."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        if not self.training and not hasattr(self, "fused"):
+            self.fused = self.head.weight.detach().mean()
+        return logits if self.training else logits + self.fused

@@ -157,3 +157,54 @@ class ReusedOutputBuffer(SmallUNet):
         if getattr(self, "kept", None) is None or self.kept[0].shape != logits.shape:
             self.kept = [torch.empty_like(logits)]
         return self.kept[0].detach().copy_(logits.detach())
+
+
+@planted("check_raw_logits", because="sum to 1")
+class SoftmaxForTwo(SmallUNet):
+    """A softmax where there are two classes, and only there."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return logits.softmax(dim=1) if logits.shape[1] == 2 else logits
+
+
+@planted("check_raw_logits", because="num_classes=7.*no logit is negative")
+class SigmoidForSeven(SmallUNet):
+    """A sigmoid where there are more classes than four."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return logits.sigmoid() if logits.shape[1] > 4 else logits
+
+
+@planted("check_output_type", because="returned twice")
+class SameOutputTwice(SmallUNet):
+    """Returns its logits a second time as an auxiliary output."""
+
+    def forward(self, x: Tensor) -> Tensor | list[Tensor]:  # type: ignore[override]
+        logits = super().forward(x)
+        return [logits, logits.clone()] if self.training else logits
+
+
+@planted("check_output_shape", because=r"gave \[4, ")
+class AtMostFour(SmallUNet):
+    """Leaves out what is beyond the fourth image of a batch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x[:4])
+
+
+@planted("check_output_shape", because="is legal .* panorama")
+class RefusesPanoramas(SmallUNet):
+    """Refuses images that are more than three times as long as they are wide."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if max(x.shape[2:]) > 3 * min(x.shape[2:]):
+            raise ValueError("panorama")
+        return super().forward(x)
+
+
+@planted("check_output_fresh", because="share one number")
+class ExpandedLogits(SmallUNet):
+    """Returns a view that repeats one number over the image."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return logits.mean(dim=(2, 3), keepdim=True).expand_as(logits)

@@ -143,3 +143,13 @@ class PythonWeights(SmallUNet):
         super().__init__(in_channels, num_classes)
         with torch.no_grad():
             self.head.weight.mul_(1 + random.random())
+
+
+@planted("check_create_seeded", because=r"random-looking \['head\.weight'\]")
+class PrivateSeed(SmallUNet):
+    """Draws the weights of its head from a generator of its own."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes)
+        drawn = torch.randn(self.head.weight.shape, generator=torch.Generator().manual_seed(0))
+        self.head.weight = nn.Parameter(drawn.to(self.head.weight.device))

@@ -267,3 +267,47 @@ class UndeclaredNoise(SmallUNet):
 
     def finish(self, logits: Tensor, x: Tensor) -> Tensor:
         return logits + 0.01 * torch.randn_like(logits) if self.training else logits
+
+
+@planted("check_batch_independence", because="batch of 9")
+class ReversesChunks(SmallUNet):
+    """Works through large batches in chunks of four, and puts them together in the wrong order."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        chunks = [super(ReversesChunks, self).forward(part) for part in x.split(4)]
+        return torch.cat(chunks if self.training else chunks[::-1])
+
+
+@planted("check_batch_independence", because="batch of")
+class UntrackedStatistics(SmallUNet):
+    """Batch normalisation that keeps no running statistics takes those of the batch in eval mode too."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes, norm=lambda c: nn.BatchNorm2d(c, track_running_stats=False))
+
+
+@planted("check_train_eval_consistency", because="another path is taken")
+class SmoothsInTraining(SmallUNet):
+    """Smooths its logits in training mode; there is no normalisation to excuse a difference."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes, width=8, norm=lambda c: nn.Identity())
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return F.avg_pool2d(logits, 3, stride=1, padding=1) if self.training else logits
+
+
+@planted("check_train_eval_consistency", because="another path is taken")
+class SlightlySharperInEval(SmallUNet):
+    """Scales its logits by a hundredth more in eval mode."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return logits if self.training else 1.01 * logits
+
+
+@planted("check_history_independence", because="inference mode")
+class OtherPathWithoutGraph(SmallUNet):
+    """Smooths its logits where no graph is wanted."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return logits if torch.is_grad_enabled() else F.avg_pool2d(logits, 3, stride=1, padding=1)

@@ -137,3 +137,30 @@ class ClampsToUnit(SmallUNet):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.clamp(0, 1))
+
+
+@planted("check_tiling", because="whole image of .*160")
+class TilesLargeImages(SmallUNet):
+    """Cuts wide images in eval mode into tiles that do not overlap."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training or x.shape[-1] < 128:
+            return super().forward(x)
+        return torch.cat([super(TilesLargeImages, self).forward(tile) for tile in x.split(32, dim=-1)], dim=-1)
+
+
+@planted("check_input_sensitivity", because="above 1000 have no influence")
+class ClampsAt255(SmallUNet):
+    """Takes for granted that pixels are bytes."""
+
+    def encode(self, x: Tensor) -> list[Tensor]:
+        return super().encode(x.clamp(max=255))
+
+
+@planted("check_receptive_field", because="other corner")
+class TransposesBranch(SmallUNet):
+    """Adds a branch whose rows and columns are swapped."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        swapped = x.mean(dim=1, keepdim=True).transpose(2, 3)
+        return logits + 0.1 * F.interpolate(swapped, size=x.shape[2:], mode="nearest")

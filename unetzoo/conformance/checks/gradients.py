@@ -120,19 +120,25 @@ def check_param_grads_nonzero(ctx: Context) -> Measurement:
     A gradient that is multiplied by zero, or that stops at a dead activation, looks healthy to ``grad is not None``.
     Biases and scales are left out: a bias in front of a normalisation has no gradient by right. A weight is confirmed
     at twice the size: attention over a single token has none either. None at all is for check_param_grads.
+    Of convolutions and linear layers each channel counts: a skip of zeros, or features that nothing reads. Channels are
+    confirmed under four sets of weights, since a ReLU that never fires is another one each time.
     """
     weights: dict[str, float] = {}
-    for factor in (1, 2):
+    channels: dict[tuple[str, int], Tensor] = {}
+    for seed, factor in enumerate((1, 2, 1, 1)):
         size = ctx.claims.legal(tuple(factor * s for s in ctx.size))
         for training in (True, False):
-            model = ctx.train_model(perturb=True) if training else ctx.eval_model()
+            model = ctx.train_model(perturb=True, seed=seed) if training else ctx.eval_model(seed=seed)
             ctx.loss(ctx.outputs(model, ctx.input(size=size, seed=factor)), seed=factor).backward()
             for name, p in model.named_parameters():
                 if p.dim() >= 2 and p.grad is not None:
                     weights[name] = max(weights.get(name, 0.0), float(p.grad.abs().max()))
+            _note_channels(model, channels)
         floor = 1e-14 * max(weights.values(), default=0.0)
         dead = [name for name, norm in weights.items() if not norm > floor]
-        if not dead:
+        silent = {at: largest <= floor for at, largest in channels.items() if at[0] not in dead}
+        silent = {at: where for at, where in silent.items() if where.any()}
+        if not silent and (not dead or seed):
             break
     expect(
         not dead,
@@ -141,7 +147,29 @@ def check_param_grads_nonzero(ctx: Context) -> Measurement:
         len(dead),
         0,
     )
+    found = [
+        f"{name} along axis {axis} (channels {where.nonzero().flatten().tolist()[:8]} of {len(where)})"
+        for (name, axis), where in silent.items()
+    ]
+    expect(
+        not found,
+        f"whole channels get no gradient, whatever the weights: {listing(found)}. What they read is always zero (a "
+        "skip that is replaced by zeros), or nothing reads what they compute",
+        len(found),
+        0,
+    )
     return Measurement(0, 0)
+
+
+def _note_channels(model: nn.Module, largest: dict[tuple[str, int], Tensor]) -> None:
+    """Keep the largest gradient of each channel, along both axes of every convolution's and linear layer's weight."""
+    for name, module in model.named_modules():
+        weight = module._parameters.get("weight")
+        if isinstance(module, (nn.modules.conv._ConvNd, nn.Linear)) and weight is not None and weight.grad is not None:
+            for axis in (0, 1):
+                sizes = weight.grad.abs().transpose(0, axis).flatten(1).amax(1)
+                at = (f"{name}.weight".lstrip("."), axis)
+                largest[at] = torch.maximum(largest[at], sizes) if at in largest else sizes
 
 
 @check(requires=BACKWARD)

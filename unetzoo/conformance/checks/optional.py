@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_leaves
 from unetzoo.conformance.check import BACKWARD, FORWARD, check, expect
 from unetzoo.conformance.context import Context
 from unetzoo.conformance.tracing import blame, listing
+from unetzoo.errors import ConfigError
 
 
 @check(requires=FORWARD, devices="both")
@@ -97,8 +98,12 @@ def check_freeze_encoder(ctx: Context) -> None:
     name = _method(ctx, "freeze_encoder", ("freeze_encoder",))
     model = ctx.train_model(dtype=torch.float32)
     learned = {n for n, p in model.named_parameters() if p.requires_grad}
-    with blame("freeze_encoder()"):
+    try:
         getattr(model, name)()
+    except (NotImplementedError, ConfigError) as error:
+        claimed = "supports" in ctx.claims.declared and "freeze_encoder" in ctx.claims.supports
+        ctx.require(claimed, f"not claimed, and freeze_encoder() is refused: {error}")
+        raise
     model.train()
     frozen = {n for n, p in model.named_parameters() if n in learned and not p.requires_grad}
     expect(bool(frozen), "freeze_encoder() froze no parameter")

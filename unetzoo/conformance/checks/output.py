@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from unetzoo.conformance.check import CREATE, CheckFailed, Measurement, agree, check, expect
+from unetzoo.conformance.claims import Axes
 from unetzoo.conformance.context import Context, warm_statistics
 from unetzoo.conformance.failure import describe
 from unetzoo.conformance.shapes import REFUSALS, expect_honest_size, expect_shape, illegal_sizes
@@ -23,17 +24,17 @@ def check_forward_runs(ctx: Context) -> None:
 
 @check(devices="both")
 def check_output_shape(ctx: Context) -> None:
-    """Logits are (N, num_classes, *size) for square, rectangular, odd and minimum sizes, in batches of 1 to 3."""
+    """Logits are (N, num_classes, *size) for square, long, odd and minimum sizes, in batches of 1 to 9."""
     model = ctx.eval_model(dtype=torch.float32)
     with torch.no_grad():
-        for size in ctx.sizes():
+        for size in [*ctx.sizes(), *_long(ctx)]:
             try:
                 out = ctx.output(model, ctx.input(size=size, dtype=torch.float32))
             except REFUSALS as error:
                 rule = f"minimum {list(ctx.claims.min_size)}, divisor {list(ctx.claims.divisor)}"
                 raise CheckFailed(f"{list(size)} is legal ({rule}) but raised {describe(error)}") from error
             expect_shape(ctx, out, 2, size)
-        for batch in (1, 3):
+        for batch in (1, 3, 9):
             expect_shape(ctx, ctx.output(model, ctx.input(batch, dtype=torch.float32)), batch, ctx.size)
         model.train()
         expect_shape(ctx, ctx.output(model, ctx.input(dtype=torch.float32)), 2, ctx.size, "in training mode ")
@@ -41,6 +42,14 @@ def check_output_shape(ctx: Context) -> None:
         if not {"divisor", "fixed_size", "margin"} & ctx.claims.declared and not any(ctx.claims.margin):
             for size in illegal_sizes(ctx):
                 expect_honest_size(ctx, model, size)
+
+
+def _long(ctx: Context) -> list[Axes]:
+    """Legal sizes six times as long along one axis, the first or the last."""
+    n, low = ctx.claims.ndim, min(ctx.size)
+    return list(
+        dict.fromkeys(ctx.claims.legal(tuple(6 * low if a == axis else low for a in range(n))) for axis in {0, n - 1})
+    )
 
 
 @check()
@@ -93,6 +102,9 @@ def _expect_training_outputs(ctx: Context, outputs: list[object], built: str, *,
         all(s[:2] == [2, ctx.num_classes] for s in shapes),
         f"training mode{built} returned shapes {shapes}, expected (2, {ctx.num_classes}, *spatial) of each",
     )
+    pairs = [(i, j) for j in range(len(tensors)) for i in range(j) if shapes[i] == shapes[j]]
+    same = [(i, j) for i, j in pairs if bool(tensors[i].any()) and torch.equal(tensors[i], tensors[j])]
+    expect(not same, f"training outputs{built} {same} are equal in every pixel: one prediction is returned twice")
     pixels = [t[0, 0].numel() for t in tensors]
     expect(pixels == sorted(pixels, reverse=True), f"training outputs{built} are not finest first: {shapes}")
     first = list(claims.output_size(ctx.size))
@@ -124,7 +136,7 @@ def check_num_classes(ctx: Context) -> None:
 def check_raw_logits(ctx: Context) -> Measurement | None:
     """Outputs are raw logits: both signs, no bound, no normalisation over the classes."""
     growth = torch.inf
-    for classes in (1, 3):
+    for classes in (1, 2, 3, 7):
         low = high = 0.0
         for seed in range(4):
             out = _loud_output(ctx, classes, 4.0, seed)
@@ -203,6 +215,11 @@ def check_output_fresh(ctx: Context) -> Measurement | None:
             tensor.untyped_storage().data_ptr() != mine,
             f"the output shares its memory with {owner}: return a new tensor",
         )
+    expect(
+        all(s > 0 for s, n in zip(first.stride(), first.shape, strict=True) if n > 1),
+        f"the output of shape {list(first.shape)} has strides {list(first.stride())}: several entries share one number "
+        "in memory, and writing to one writes to all. Return a tensor of its own, not an expanded view",
+    )
     return agree(
         first, kept, 0.0, "the first result, after a second call on another input,", "An output buffer is reused"
     )

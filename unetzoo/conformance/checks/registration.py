@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import inspect
 import json
+import os
+import pickle
 import subprocess
 import sys
 
@@ -12,7 +14,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from unetzoo.conformance.check import CREATE, CheckFailed, Measurement, agree, check, expect
+from unetzoo.conformance.check import CREATE, CheckFailed, Measurement, NotApplicable, agree, check, expect
 from unetzoo.conformance.context import Context, state_layout, tensors_in
 
 NONSENSE = "no_such_option_of_any_network"
@@ -126,6 +128,15 @@ def check_create_seeded(ctx: Context) -> None:
     weights = [(name, a, b) for (name, a), b in zip(first.named_parameters(), other.parameters(), strict=True)]
     drawn = [(name, a, b) for name, a, b in weights if a.dim() > 1 and float(a.std()) > 0]
     fixed = [name for name, a, b in drawn if torch.equal(a, b)]
+    layers = {f"{n}.weight" for n, m in first.named_modules() if isinstance(m, (nn.modules.conv._ConvNd, nn.Linear))}
+    # Kernels that are the same by design, such as bilinear ones, repeat their values.
+    private = [
+        n for n, a, b in drawn if n in fixed and n in layers and a.requires_grad and len(a.unique()) > 0.9 * a.numel()
+    ]
+    expect(
+        not private,
+        f"seeds 0 and 1 gave the same random-looking {private[:4]}: drawn from a generator of its own, seeded alike",
+    )
     expect(
         2 * len(fixed) <= len(drawn),
         f"seeds 0 and 1 gave the same random-looking weights {fixed[:4]}: the constructor seeds a generator of its own",
@@ -203,6 +214,53 @@ def check_import_light(ctx: Context) -> None:
     expect(done.returncode == 0, f"importing {target[1]} in a fresh process failed: {done.stderr.strip()[-400:]}")
     found = json.loads(done.stdout.strip().splitlines()[-1])
     expect(not found, f"importing {target[1]} {'; '.join(found[:4])}: do nothing at import")
+
+
+FRESH_SCRIPT = """
+import json, pickle, sys
+paths, seed, options, folder = json.loads(sys.argv[1])
+sys.path[:] = paths
+import torch
+torch.set_num_threads(1)
+with open(folder + "/builder.pickle", "rb") as file:
+    builder = pickle.load(file)
+torch.manual_seed(seed)
+model = builder(**options).double().eval()
+x = torch.load(folder + "/input.pt", weights_only=True)
+from unetzoo.conformance.context import tensors_in
+with torch.no_grad():
+    torch.save([list(model.state_dict()), tensors_in(model(x))[0]], folder + "/result.pt")
+"""
+
+
+@check(cost="slow")
+def check_fresh_process(ctx: Context) -> Measurement | None:
+    """Built from the same seed in a fresh process, the network has the same keys in the same order, and gives the same.
+
+    What depends on the calls before, on state of the module's file or on the order of a set differs there.
+    """
+    try:
+        (ctx.tmp_path / "builder.pickle").write_bytes(pickle.dumps(ctx.builder))
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise NotApplicable(f"the builder cannot be sent to another process: {error}") from error
+    x = ctx.input().cpu()
+    torch.save(x, ctx.tmp_path / "input.pt")
+    options = {"in_channels": ctx.in_channels, "num_classes": ctx.num_classes}
+    arguments = json.dumps([sys.path, ctx.seed, options, str(ctx.tmp_path)])
+    command = [sys.executable, "-c", FRESH_SCRIPT, arguments]
+    environment = {**os.environ, "PYTHONHASHSEED": "77"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=environment)
+    missing = any(error in done.stderr for error in ("ModuleNotFoundError", "Can't get attribute"))
+    ctx.require(not missing, "the builder's module cannot be imported in another process")
+    expect(done.returncode == 0, f"a forward in a fresh process failed: {done.stderr.strip()[-400:]}")
+    keys, there = torch.load(ctx.tmp_path / "result.pt", weights_only=True)
+    model = ctx.build().double().eval()
+    moved = [name for name, other in zip(model.state_dict(), keys, strict=False) if name != other]
+    expect(not moved, f"in a fresh process the state dict has another order, from {moved[:2]}: it follows a set's")
+    with torch.no_grad():
+        here = ctx.output(model, x)
+    hint = "The file keeps state between calls, or the order of a set decides"
+    return agree(there, here, 1e-9, "the first output in a fresh process, against one here,", hint)
 
 
 @check()

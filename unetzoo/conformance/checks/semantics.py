@@ -1,4 +1,4 @@
-"""Purity in eval mode: determinism, random generators, state, history, batch, threads."""
+"""Purity: determinism, random generators, state, history, batch, threads."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import copy
 import threading
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from unetzoo.conformance.check import CheckFailed, Measurement, agree, check, expect, worst
-from unetzoo.conformance.context import Context, warm_statistics
+from unetzoo.conformance.context import Context
 from unetzoo.conformance.failure import describe
 from unetzoo.conformance.sandbox import GlobalState
 
@@ -157,83 +157,11 @@ def check_batch_independence(ctx: Context) -> Measurement | None:
         }
         for place, batch in companions.items():
             figures.append(agree(ctx.output(model, batch)[:1], alone, tolerance, f"a sample's output {place}", hint))
-        last = ctx.output(model, torch.cat([b, 2 * b, a]))[2:]
-        figures.append(agree(last, alone, tolerance, "a sample's output at the end of a batch of three", hint))
+        for others in (2, 8):
+            last = ctx.output(model, torch.cat([*[(1 + k) * b for k in range(others)], a]))[others:]
+            place = f"at the end of a batch of {others + 1}"
+            figures.append(agree(last, alone, tolerance, f"a sample's output {place}", hint))
     return worst(figures)
-
-
-@check()
-def check_norm_stats(ctx: Context) -> None:
-    """A training forward moves every running statistic; an eval forward moves no buffer."""
-    model = ctx.train_model(dtype=torch.float32)
-    before = {name: b.clone() for name, b in model.named_buffers()}
-    ctx.outputs(model, 2 * ctx.input(dtype=torch.float32) + 1)
-    moved = {name: b.clone() for name, b in model.named_buffers()}
-    tracked = [n for n in before if n.rpartition(".")[2] in ("running_mean", "running_var")]
-    still = [n for n in tracked if n in moved and torch.equal(before[n], moved[n])]
-    expect(
-        not still,
-        f"a training forward left {still[:4]} as they were: momentum 0, a layer held in eval mode, or never called",
-    )
-    model.eval()
-    ctx.outputs(model, ctx.input(seed=3, dtype=torch.float32))
-    drifted = [n for n, b in model.named_buffers() if n in moved and not torch.equal(b, moved[n])]
-    expect(not drifted, f"an eval forward changed {drifted[:4]}: the layer is held in training mode")
-
-
-@check(level="should")
-def check_train_eval_consistency(ctx: Context) -> Measurement | None:
-    """With statistics taken from one batch and dropout off, training and eval mode agree on that batch."""
-    model = ctx.train_model(perturb=True)
-    ctx.require(
-        any(getattr(m, "running_mean", None) is not None for m in model.modules()),
-        "the network keeps no running statistics",
-    )
-    for module in model.modules():
-        if "drop" in type(module).__name__.lower():
-            for attribute in ("p", "drop_prob"):
-                if isinstance(getattr(module, attribute, None), float):
-                    setattr(module, attribute, 0.0)
-    x = ctx.input(4)
-    warm_statistics(model, x)
-    with torch.no_grad():
-        trained, again = ctx.output(model, x), ctx.output(model, x)
-        ctx.require(torch.equal(trained, again), "training mode draws random numbers that no dropout module holds")
-        model.eval()
-        out = ctx.output(model, x)
-    bound = 0.5
-    measured = float((out - trained).abs().mean() / trained.std().clamp(min=1e-12))
-    expect(
-        measured < bound,
-        f"training and eval mode differ by {measured:.3g} standard deviations of the logits after the statistics "
-        "were taken "
-        f"from the same batch, expected less than {bound}: one normalisation layer serves several places, or eps "
-        "differ",
-        measured,
-        bound,
-    )
-    return Measurement(measured, bound)
-
-
-@check()
-def check_mode_flags(ctx: Context) -> None:
-    """train() and eval() return the network and reach every sub-module; a forward flips none."""
-    model = ctx.build().to(ctx.device)
-    x = ctx.input(dtype=torch.float32)
-    for mode in (True, False, True):
-        name = "train()" if mode else "eval()"
-        returned = model.train() if mode else model.eval()
-        expect(
-            returned is model, f"{name} returned {type(returned).__name__}, expected the network itself: `return self`"
-        )
-        _expect_flags(model, mode, f"after {name}")
-        ctx.outputs(model, x)
-        _expect_flags(model, mode, f"after a forward in {'training' if mode else 'eval'} mode")
-
-
-def _expect_flags(model: nn.Module, mode: bool, when: str) -> None:
-    wrong = [name or "the network" for name, m in model.named_modules() if m.training != mode]
-    expect(not wrong, f"{when}, training={not mode} on {wrong[:4]}, expected training={mode} everywhere")
 
 
 @check()
@@ -356,32 +284,3 @@ def check_freeze_respected(ctx: Context) -> None:
         not any(out.requires_grad for out in outputs),
         "all parameters are frozen, yet the output requires grad: a tensor outside parameters() is trained",
     )
-
-
-@check()
-def check_stochastic_honest(ctx: Context) -> Measurement | None:
-    """Training mode is random exactly where dropout is claimed or held."""
-    x = ctx.input()
-    model = ctx.train_model()
-    state = copy.deepcopy(model.state_dict())
-    outputs = []
-    for seed in range(6):
-        model.load_state_dict(state)
-        torch.manual_seed(100 + seed)
-        with torch.no_grad():
-            outputs.append(ctx.output(model, x))
-    random = any(not torch.equal(out, outputs[0]) for out in outputs[1:])
-    active = [name for name, m in model.named_modules() if _drops(m)]
-    if "stochastic_train" in ctx.claims.declared and not ctx.claims.stochastic_train:
-        return agree(
-            outputs[1], outputs[0], 0.0, "a training forward under another seed", "Undeclared noise or dropout"
-        )
-    expect(
-        random or not (active or ("stochastic_train" in ctx.claims.declared and ctx.claims.stochastic_train)),
-        f"training forwards under six seeds are equal, though {active[:4] or 'dropout is declared'}: it never fires",
-    )
-    return None
-
-
-def _drops(module: nn.Module) -> bool:
-    return isinstance(module, nn.modules.dropout._DropoutNd) and 0 < module.p < 1

@@ -11,6 +11,8 @@ from unetzoo.conformance.context import Context
 from unetzoo.conformance.paths import GLOBAL, path_spectrum
 from unetzoo.conformance.reach import extent, period, shift_error, shift_window, space
 
+LONG = 160
+
 
 @check()
 def check_path_strides(ctx: Context) -> None:
@@ -134,7 +136,7 @@ def check_receptive_field(ctx: Context) -> Measurement | None:
     # The radius tells how far a whole period of pixels reaches, so it tells its dual to the whole period as well.
     limit = tuple(r // p * p + p - 1 for r, p in zip(radius, block, strict=True))
     furthest = 0.0
-    for place in ("centre", "near corner", "far corner"):
+    for place in ("centre", "near corner", "far corner", "other corner"):
         x = ctx.input(1, size).requires_grad_()
         out = ctx.output(model, x)
         where = _block_at(place, tuple(out.shape[2:]), block)
@@ -167,6 +169,7 @@ def _block_at(place: str, size: Axes, block: Axes) -> list[slice]:
         "centre": [(s // 2) // p * p for s, p in zip(size, block, strict=True)],
         "near corner": [0] * len(size),
         "far corner": [max(s - p, 0) for s, p in zip(size, block, strict=True)],
+        "other corner": [0] + [max(s - p, 0) for s, p in zip(size[1:], block[1:], strict=True)],
     }[place]
     return [slice(a, a + p) for a, p in zip(starts, block, strict=True)]
 
@@ -256,7 +259,10 @@ def check_crop_consistency(ctx: Context) -> Measurement | None:
 
 @check(cost="slow")
 def check_tiling(ctx: Context) -> Measurement | None:
-    """Tiles that overlap by the receptive field, rounded up to the period, give the same as the whole image."""
+    """Tiles that overlap by the receptive field, rounded up to the period, give the same as the whole image.
+
+    The image is just large enough, then ``LONG`` pixels long: some networks treat large images in a way of their own.
+    """
     claims = ctx.claims
     radius, shift = claims.receptive_field, claims.shift_period
     if radius is None or shift is None:
@@ -265,20 +271,26 @@ def check_tiling(ctx: Context) -> Measurement | None:
     ctx.require(not any(claims.margin), "the network crops its output")
     halo = tuple(-(-r // p) * p for r, p in zip(radius, shift, strict=True))
     core = tuple((1 + axis) * p for axis, p in enumerate(shift))
-    size = claims.legal(tuple(2 * h + 2 * c for h, c in zip(halo, core, strict=True)))
+    window = tuple(2 * h + c for h, c in zip(halo, core, strict=True))
+    least = tuple(w + c for w, c in zip(window, core, strict=True))
+    long = [tuple(max(s, LONG) if a == axis else s for a, s in enumerate(least)) for axis in (0, claims.ndim - 1)]
     model = ctx.eval_model()
-    x = ctx.input(1, size)
     figures = []
-    with torch.no_grad():
-        whole = ctx.output(model, x)
-        for corner in (0, 1):
-            start = tuple(corner * c for c in core)
-            tile = tuple(slice(a, a + 2 * h + c) for a, h, c in zip(start, halo, core, strict=True))
-            out = ctx.output(model, x[space(tile)])
-            inner = tuple(slice(h, h + c) for h, c in zip(halo, core, strict=True))
-            place = tuple(slice(a + h, a + h + c) for a, h, c in zip(start, halo, core, strict=True))
-            what = f"tile {corner} with a halo of {list(halo)} against the whole image"
-            figures.append(agree(out[space(inner)], whole[space(place)], 1e-9, what))
+    for size in dict.fromkeys(claims.legal(size) for size in [least, *long]):
+        x = ctx.input(1, size)
+        steps = max((s - w) // c for s, w, c in zip(size, window, core, strict=True))
+        starts = [
+            tuple(min(step, (s - w) // c) * c for s, w, c in zip(size, window, core, strict=True))
+            for step in range(steps + 1)
+        ]
+        tiles = [x[space(slice(a, a + w) for a, w in zip(start, window, strict=True))] for start in starts]
+        with torch.no_grad():
+            whole, parts = ctx.output(model, x), ctx.output(model, torch.cat(tiles))
+        inner = parts[space(slice(h, h + c) for h, c in zip(halo, core, strict=True))]
+        for start, part in zip(starts, inner, strict=True):
+            place = space(slice(a + h, a + h + c) for a, h, c in zip(start, halo, core, strict=True))
+            what = f"the tile at {list(start)} with a halo of {list(halo)} against the whole image of {list(size)}"
+            figures.append(agree(part[None], whole[place], 1e-9, what))
     return worst(figures)
 
 
@@ -297,21 +309,20 @@ def check_finite_degenerate(ctx: Context) -> None:
         "one image of zeros": noise
         * (torch.arange(len(noise), device=noise.device) > 0).view(-1, *[1] * (noise.dim() - 1)),
     }
+    models = {"eval": ctx.eval_model(dtype=torch.float32), "training": ctx.train_model(dtype=torch.float32)}
+    # In float64: through deep batch normalisation of a flat image, sound gradients overflow float32.
+    exact = ctx.train_model(dtype=torch.float64)
     for name, x in inputs.items():
-        for train in (False, True):
-            model = ctx.train_model(dtype=torch.float32) if train else ctx.eval_model(dtype=torch.float32)
-            outputs = ctx.outputs(model, x)
-            mode = "training" if train else "eval"
-            finite = all(bool(out.isfinite().all()) for out in outputs)
+        for mode, model in models.items():
+            with torch.no_grad():
+                finite = all(bool(out.isfinite().all()) for out in ctx.outputs(model, x))
             expect(finite, f"{name}: logits are not finite in {mode} mode: a division by std, max or sum without eps")
-            if train and all(out.requires_grad for out in outputs):
-                # In float64: through deep batch normalisation of a flat image, sound gradients overflow float32.
-                model = ctx.train_model(dtype=torch.float64)
-                ctx.loss(ctx.outputs(model, x.double())).backward()
-                bad = [
-                    n for n, p in model.named_parameters() if p.grad is not None and not bool(p.grad.isfinite().all())
-                ]
-                expect(not bad, f"{name}: gradients of {bad[:4]} are not finite: a sqrt, log or norm at zero")
+        exact.zero_grad(set_to_none=True)
+        outputs = ctx.outputs(exact, x.double())
+        if all(out.requires_grad for out in outputs):
+            ctx.loss(outputs).backward()
+            bad = [n for n, p in exact.named_parameters() if p.grad is not None and not bool(p.grad.isfinite().all())]
+            expect(not bad, f"{name}: gradients of {bad[:4]} are not finite: a sqrt, log or norm at zero")
 
 
 @check()
@@ -344,8 +355,17 @@ def check_nan_locality(ctx: Context) -> None:
 
 @check()
 def check_input_sensitivity(ctx: Context) -> Measurement | None:
-    """Pixels of every range of values have an influence: negative, between 0 and 1, and above 1."""
+    """Pixels of every range of values have an influence: negative, between 0 and 1, above 1, and in the thousands.
+
+    Computed tomography and 16-bit images come as they are: a network that clamps what it was not trained on hides it.
+    """
     model = ctx.eval_model()
+    loud = 3000 * ctx.input()
+    with torch.no_grad():
+        out = ctx.output(model, loud)
+        for side, clamped in (("above 1000", loud.clamp(max=1000)), ("below -1000", loud.clamp(min=-1000))):
+            same = torch.equal(ctx.output(model, clamped), out)
+            expect(not same, f"values {side} have no influence on the output: the input is clamped")
     x = (1.5 * ctx.input()).requires_grad_()
     out = ctx.output(model, x)
     strength = torch.zeros_like(x)

@@ -1,0 +1,63 @@
+"""Networks that go wrong at sizes that do not divide."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..networks import SmallUNet
+from ..planting import planted
+
+
+@planted("check_axis_symmetry", because=r"transposed image of .* differs")
+class RollsOddWidth(SmallUNet):
+    """Takes its skips from one pixel to the left where their width is odd."""
+
+    def merge(self, y: Tensor, skip: Tensor, index: int) -> Tensor:
+        return super().merge(y, skip.roll(1, -1) if skip.shape[-1] % 2 else skip, index)
+
+
+@planted("check_axis_symmetry", because=r"transposed image of .* differs")
+class AlignsCornersAtOddWidth(SmallUNet):
+    """Upsamples with aligned corners where the width is odd, half a pixel off the other widths."""
+
+    def merge(self, y: Tensor, skip: Tensor, index: int) -> Tensor:
+        aligned = skip.shape[-1] % 2 == 1
+        return torch.cat([F.interpolate(y, size=skip.shape[2:], mode="bilinear", align_corners=aligned), skip], dim=1)
+
+
+@planted("check_axis_symmetry", because=r"differs from the transposed one by inf")
+class RefusesOddWidth(SmallUNet):
+    """Works at odd heights, but not at odd widths."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[-1] % 2:
+            raise ValueError("odd width")
+        return super().forward(x)
+
+
+@planted("check_border_pixels", because=r"outputs \[\d+\] are the same for every image")
+class PadsLogitsAtOddWidth(SmallUNet):
+    """Leaves out the last column where there is an odd number, and pads the logits with zeros."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        odd = x.shape[-1] % 2 and x.shape[-1] > 8
+        return F.pad(super().forward(x[..., :-1] + x.mean()), (0, 1)) if odd else super().forward(x)
+
+
+@planted("check_border_pixels", because=r"pixels \[\d+\] have no influence")
+class RepeatsLastRow(SmallUNet):
+    """Leaves out the last row where there is an odd number, and repeats the logits of the one before."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        odd = x.shape[2] % 2 and x.shape[2] > 8
+        return F.pad(super().forward(x[:, :, :-1]), (0, 0, 0, 1), mode="replicate") if odd else super().forward(x)
+
+
+@planted("check_border_pixels", because="same in every pixel of an input")
+class ConstantMap(SmallUNet):
+    """Averages its logits over the image."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return logits.mean(dim=(2, 3), keepdim=True).repeat(1, 1, *x.shape[2:])

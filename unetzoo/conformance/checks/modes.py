@@ -1,0 +1,138 @@
+"""Training and evaluation mode: what differs between them, and what may not."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from unetzoo.conformance.check import Measurement, agree, check, expect
+from unetzoo.conformance.context import Context, warm_statistics
+
+
+@check()
+def check_norm_stats(ctx: Context) -> None:
+    """A training forward moves every running statistic; an eval forward moves no buffer."""
+    model = ctx.train_model(dtype=torch.float32)
+    before = {name: b.clone() for name, b in model.named_buffers()}
+    ctx.outputs(model, 2 * ctx.input(dtype=torch.float32) + 1)
+    moved = {name: b.clone() for name, b in model.named_buffers()}
+    tracked = [n for n in before if n.rpartition(".")[2] in ("running_mean", "running_var")]
+    still = [n for n in tracked if n in moved and torch.equal(before[n], moved[n])]
+    expect(
+        not still,
+        f"a training forward left {still[:4]} as they were: momentum 0, a layer held in eval mode, or never called",
+    )
+    model.eval()
+    ctx.outputs(model, ctx.input(seed=3, dtype=torch.float32))
+    drifted = [n for n, b in model.named_buffers() if n in moved and not torch.equal(b, moved[n])]
+    expect(not drifted, f"an eval forward changed {drifted[:4]}: the layer is held in training mode")
+
+
+@check(level="should")
+def check_train_eval_consistency(ctx: Context) -> Measurement | None:
+    """With statistics taken from one batch and dropout off, training and eval mode agree on that batch.
+
+    To 1e-6 where batch normalisation is torch's, once its running variance, which torch estimates without bias, is put
+    back to that of the batch; and where there are no running statistics at all. Other layers with running statistics
+    take them in ways of their own: there the modes may differ by half a standard deviation of the logits.
+    """
+    model = ctx.train_model(perturb=True)
+    for module in model.modules():
+        if "drop" in type(module).__name__.lower():
+            for attribute in ("p", "drop_prob"):
+                if isinstance(getattr(module, attribute, None), float):
+                    setattr(module, attribute, 0.0)
+    x = ctx.input(4)
+    tracked = [m for m in model.modules() if getattr(m, "running_mean", None) is not None]
+    with torch.no_grad():
+        trained, again = ctx.output(model, x), ctx.output(model, x)
+        ctx.require(torch.equal(trained, again), "training mode draws random numbers that no dropout module holds")
+        _take_statistics(model, x)
+        model.eval()
+        out = ctx.output(model, x)
+    bound = 1e-6 if all(_is_plain_batch_norm(m) for m in tracked) else 0.5
+    measured = float((out - trained).abs().mean() / trained.std().clamp(min=1e-12))
+    expect(
+        measured < bound,
+        f"training and eval mode differ by {measured:.3g} standard deviations of the logits after the statistics "
+        "were taken "
+        f"from the same batch, expected less than {bound}: one normalisation layer serves several places, eps "
+        "differ, or another path is taken in one of the modes",
+        measured,
+        bound,
+    )
+    return Measurement(measured, bound)
+
+
+def _is_plain_batch_norm(module: nn.Module) -> bool:
+    norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+    return isinstance(module, norms) and type(module).forward is nn.modules.batchnorm._BatchNorm.forward
+
+
+def _take_statistics(model: nn.Module, x: Tensor) -> None:
+    """Set running statistics to those of ``x``, and torch's running variances to those of the batch itself."""
+    counts: dict[nn.Module, int] = {}
+
+    def count(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        counts[module] = args[0].numel() // args[0].shape[1]
+
+    handles = [m.register_forward_pre_hook(count) for m in model.modules() if _is_plain_batch_norm(m)]
+    warm_statistics(model, x)
+    for handle in handles:
+        handle.remove()
+    with torch.no_grad():
+        for module, n in counts.items():
+            if isinstance(module.running_var, Tensor):
+                module.running_var.mul_((n - 1) / n)
+
+
+@check()
+def check_mode_flags(ctx: Context) -> None:
+    """train() and eval() return the network and reach every sub-module; a forward flips none."""
+    model = ctx.build().to(ctx.device)
+    x = ctx.input(dtype=torch.float32)
+    for mode in (True, False, True):
+        name = "train()" if mode else "eval()"
+        returned = model.train() if mode else model.eval()
+        expect(
+            returned is model, f"{name} returned {type(returned).__name__}, expected the network itself: `return self`"
+        )
+        _expect_flags(model, mode, f"after {name}")
+        ctx.outputs(model, x)
+        _expect_flags(model, mode, f"after a forward in {'training' if mode else 'eval'} mode")
+
+
+def _expect_flags(model: nn.Module, mode: bool, when: str) -> None:
+    wrong = [name or "the network" for name, m in model.named_modules() if m.training != mode]
+    expect(not wrong, f"{when}, training={not mode} on {wrong[:4]}, expected training={mode} everywhere")
+
+
+@check()
+def check_stochastic_honest(ctx: Context) -> Measurement | None:
+    """Training mode is random exactly where dropout is claimed or held."""
+    x = ctx.input()
+    model = ctx.train_model()
+    state = copy.deepcopy(model.state_dict())
+    outputs = []
+    for seed in range(6):
+        model.load_state_dict(state)
+        torch.manual_seed(100 + seed)
+        with torch.no_grad():
+            outputs.append(ctx.output(model, x))
+    random = any(not torch.equal(out, outputs[0]) for out in outputs[1:])
+    active = [name for name, m in model.named_modules() if _drops(m)]
+    if "stochastic_train" in ctx.claims.declared and not ctx.claims.stochastic_train:
+        return agree(
+            outputs[1], outputs[0], 0.0, "a training forward under another seed", "Undeclared noise or dropout"
+        )
+    expect(
+        random or not (active or ("stochastic_train" in ctx.claims.declared and ctx.claims.stochastic_train)),
+        f"training forwards under six seeds are equal, though {active[:4] or 'dropout is declared'}: it never fires",
+    )
+    return None
+
+
+def _drops(module: nn.Module) -> bool:
+    return isinstance(module, nn.modules.dropout._DropoutNd) and 0 < module.p < 1

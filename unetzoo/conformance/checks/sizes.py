@@ -1,0 +1,94 @@
+"""Sizes that do not divide: nothing is lost at the borders, and no axis is treated worse than the others."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from unetzoo.conformance.check import Measurement, check, disagreement, expect
+from unetzoo.conformance.claims import Axes
+from unetzoo.conformance.context import Context
+from unetzoo.conformance.reach import period
+from unetzoo.conformance.shapes import REFUSALS
+
+
+@check()
+def check_border_pixels(ctx: Context) -> None:
+    """Every row and column of the input has an influence, every one of the output depends on the input, at any size.
+
+    Networks that round a size down and fill up what is missing give an odd image a border of nothing.
+    """
+    model = ctx.eval_model()
+    for size in [s for s in ctx.sizes() if all(n >= least for n, least in zip(s, sorted(ctx.size), strict=False))]:
+        x = ctx.input(6, size).requires_grad_()
+        out = ctx.output(model, x)
+        (gradient,) = torch.autograd.grad(ctx.loss(out), x)
+        used, lively = gradient.ne(0), out.detach().ne(out.detach()[:1])
+        for axis in range(ctx.claims.ndim):
+            others = [d for d in range(x.dim()) if d != axis + 2]
+            ignored = (~used.any(dim=others)).nonzero().flatten().tolist()
+            dead = (~lively.any(dim=others)).nonzero().flatten().tolist()
+            place = f"along axis {axis} of an input of {list(size)}"
+            expect(not ignored, f"{place}, pixels {ignored[:8]} have no influence on the output: they are cropped")
+            expect(not dead, f"{place}, outputs {dead[:8]} are the same for every image: they are padding")
+        if size == ctx.size:
+            flat = [
+                c for c in range(out.shape[1]) if bool((out[:, c].std(dim=list(range(1, out.dim() - 1))) == 0).all())
+            ]
+            expect(not flat, f"the logits of classes {flat} are the same in every pixel of an input of {list(size)}")
+
+
+@check()
+def check_axis_symmetry(ctx: Context) -> Measurement | None:
+    """A network that treats its axes alike at even sizes does so at odd ones.
+
+    With every kernel transposed it turns a transposed image into the transposed output. Where that holds on multiples
+    of the period, a slip in one axis, such as a crop or an alignment that is off at odd widths alone, breaks it
+    elsewhere. Networks that treat their axes differently by design do so at every size, and are let pass.
+    """
+    ctx.require(ctx.claims.ndim > 1, "there is one axis only")
+    model, mirrored = ctx.eval_model(), ctx.eval_model()
+    with torch.no_grad():
+        for parameter in mirrored.parameters():
+            if parameter.dim() == ctx.claims.ndim + 2 and parameter.shape[-1] == parameter.shape[-2]:
+                parameter.copy_(parameter.transpose(-1, -2).clone())
+        base = ctx.claims.legal(tuple((2 + axis) * p for axis, p in enumerate(period(ctx.claims))))
+        even = _asymmetry(ctx, model, mirrored, base)
+        ctx.require(even <= 1e-9, "the axes are treated differently at multiples of the period: by design")
+        figures = []
+        for odd in dict.fromkeys(
+            ctx.claims.legal(tuple(b + k for b, k in zip(base, add, strict=True))) for add in _odd(base)
+        ):
+            figures.append(_asymmetry(ctx, model, mirrored, odd))
+            expect(
+                figures[-1] <= 1e-9,
+                f"with kernels transposed, the transposed image of {list(odd)} gives an output that differs from the "
+                f"transposed one by {figures[-1]:.3g}, while at {list(base)} it does not: the last two axes are "
+                "padded, cropped or aligned differently",
+                figures[-1],
+                1e-9,
+            )
+    return Measurement(max(figures), 1e-9)
+
+
+def _odd(base: Axes) -> list[Axes]:
+    """What is added to a size: one pixel on either of the last axes, on both, and three on one."""
+    none = (0,) * (len(base) - 2)
+    return [(*none, 0, 1), (*none, 1, 0), (*none, 1, 1), (*none, 0, 3)]
+
+
+def _asymmetry(ctx: Context, model: nn.Module, mirrored: nn.Module, size: Axes) -> float:
+    """Relative difference between the output for an image and that of the mirrored network for the transposed one."""
+    x = ctx.input(1, size)
+    out, other = _if_taken(ctx, model, x), _if_taken(ctx, mirrored, x.transpose(-1, -2))
+    ctx.require(out is not None or other is not None, f"an image of {list(size)} is refused, whichever way it lies")
+    if out is None or other is None or out.shape != other.transpose(-1, -2).shape:
+        return float("inf")
+    return disagreement(other.transpose(-1, -2), out)
+
+
+def _if_taken(ctx: Context, model: nn.Module, x: Tensor) -> Tensor | None:
+    try:
+        return ctx.output(model, x)
+    except REFUSALS:
+        return None
