@@ -73,7 +73,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     ratios = {
         "noisy": measure(lambda noisy: noisy, val, args),
         "blurred": measure(best_blur(train, args), val, args),
-        "denoised": measure(denoiser(model, args.device), val, args),
+        "denoised": measure(denoiser(model, args), val, args),
     }
     console.print(f"{len(val)} images: " + ", ".join(f"{name} {ratio:.2f} dB" for name, ratio in ratios.items()))
 
@@ -105,16 +105,20 @@ def add_noise(clean: Tensor, args: argparse.Namespace, generator: torch.Generato
 
 
 def fit(model: nn.Module, images: list[Tensor], args: argparse.Namespace, console: Console) -> list[float]:
-    """Train in place on random crops to predict the noise; returns the loss of each step."""
+    """Train in place on random crops to predict the noise; returns the loss of each step.
+
+    Images are given in units of the noise's deviation, so that what is to be learnt has a deviation of one.
+    """
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.lr, total_steps=args.steps)
+    unit = args.noise / 255
     losses = []
     model.train()
     for _ in track(range(args.steps), "training", console=console):
         picks = torch.randint(len(images), (args.batch_size,))
         clean = torch.stack([random_crop(images[pick], args.crop) for pick in picks])
         noisy = add_noise(clean, args)
-        loss = functional.mse_loss(model(noisy.to(args.device)), (noisy - clean).to(args.device))
+        loss = functional.mse_loss(model(noisy.to(args.device) / unit), (noisy - clean).to(args.device) / unit)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -129,13 +133,14 @@ def random_crop(image: Tensor, size: int) -> Tensor:
     return image[:, top : top + size, left : left + size]
 
 
-def denoiser(model: nn.Module, device: str) -> Denoiser:
+def denoiser(model: nn.Module, args: argparse.Namespace) -> Denoiser:
     """Takes off an image (1, H, W) the noise that the network sees in it."""
     model.eval()
 
     @torch.no_grad()
     def denoise(noisy: Tensor) -> Tensor:
-        return (noisy - model(noisy[None].to(device))[0].cpu()).clamp(0, 1)
+        unit = args.noise / 255
+        return (noisy - unit * model(noisy[None].to(args.device) / unit)[0].cpu()).clamp(0, 1)
 
     return denoise
 
@@ -163,7 +168,7 @@ def psnr(image: Tensor, clean: Tensor) -> float:
 def draw(model: nn.Module, images: list[Tensor], args: argparse.Namespace) -> Figure:
     """Clean, noisy and denoised, side by side."""
     generator = torch.Generator().manual_seed(args.seed)
-    denoise = denoiser(model, args.device)
+    denoise = denoiser(model, args)
     figure = Figure(figsize=(9, 3 * len(images)), layout="constrained")
     for row, clean in zip(figure.subplots(len(images), 3, squeeze=False), images, strict=True):
         noisy = add_noise(clean, args, generator)

@@ -92,6 +92,11 @@ def create(
     parts = {"encoder": encoder, "center": center, "decoder": decoder, "head": head}
     fields = {"num_classes": num_classes, "in_channels": in_channels, "ndim": ndim}
     changes = {key: value for key, value in {**parts, **fields, **overrides}.items() if value is not None}
+    if isinstance(encoder, Mapping) and encoder.get("weights") is not None and not pretrained:
+        raise ConfigError(
+            f"create(): encoder.weights is {encoder['weights']!r}, but without pretrained=True nothing is loaded; "
+            "add it, or leave weights out"
+        )
     draft = resolve(name)
     draft = draft.for_ndim(draft.data.get("ndim", 2) if ndim is None else ndim)
     draft = draft.override(_place(draft, changes), "create()")

