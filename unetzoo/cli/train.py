@@ -31,13 +31,18 @@ def train(
     precision: Annotated[Precision | None, typer.Option(help="Mixed precision; as launched unless given.")] = None,
     cpu: Annotated[bool, typer.Option("--cpu", help="Train on the CPU even where there is a GPU.")] = False,
 ) -> None:
-    """Train a network by a recipe. Several devices: `accelerate launch -m unetzoo train ...`."""
+    """Train a network by a recipe; on several devices by `accelerate launch -m unetzoo train ...`."""
+    from accelerate import PartialState
+
     from ..training.loop import train as run
     from ..training.recipe import read_recipe
 
-    console = Console()
     settings = read_recipe(recipe, parse_overrides(changes or []))
+    console = Console()
     result = run(settings, out, resume=resume, precision=precision and precision.value, cpu=cpu, console=console)
+    processes = PartialState()
+    console.quiet = not processes.is_main_process
     if result.scores is not None:
         console.print(f"mean IoU {result.scores.mean_iou:.4f} on the validation split", highlight=False)
     console.print(f"network: {result.folder}; curves, predictions and metrics beside it", highlight=False)
+    processes.destroy_process_group()

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 
-from unetzoo.errors import TrainingError
+from unetzoo.errors import CheckpointError, TrainingError
 from unetzoo.training.recipe import Recipe
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+CPU_ALLOCATION = ("DefaultCPUAllocator", "not enough memory")
 
 
 class NonFiniteError(TrainingError):
@@ -20,16 +27,24 @@ class NonFiniteError(TrainingError):
 
 
 @contextmanager
-def memory_advice(recipe: Recipe) -> Iterator[None]:
-    """Turn an allocation that fails, on the GPU or the CPU, into a `TrainingError` that says what to lower."""
+def explained(recipe: Recipe, last: Path) -> Iterator[None]:
+    """Turn memory or disk space that does not suffice into a `TrainingError` that says what to do.
+
+    `last` is the checkpoint that a run is resumed from.
+    """
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise _advice(recipe, error) from error
     except RuntimeError as error:
-        if "DefaultCPUAllocator" not in str(error):
+        if not any(phrase in str(error) for phrase in CPU_ALLOCATION):
             raise
         raise _advice(recipe, error) from error
+    except (OSError, SafetensorError, CheckpointError) as error:
+        if not any(os.strerror(number) in str(error) for number in NO_SPACE):
+            raise
+        kept = f"; the checkpoint {last} is kept. Make room, and go on by --resume" if last.exists() else ""
+        raise TrainingError(f"a file could not be written: {error}{kept}") from error
 
 
 def _advice(recipe: Recipe, error: Exception) -> TrainingError:

@@ -19,7 +19,7 @@ from unetzoo.inference.evaluation import evaluating
 from unetzoo.training.data import RandomCrops, load_data
 from unetzoo.training.determinism import deterministic, seed_everything
 from unetzoo.training.evaluation import evaluate
-from unetzoo.training.failures import NonFiniteError, memory_advice
+from unetzoo.training.failures import NonFiniteError, explained
 from unetzoo.training.learner import Learner
 from unetzoo.training.metrics import SegmentationScores
 from unetzoo.training.pictures import draw_curves, draw_predictions, save_figure
@@ -78,7 +78,7 @@ def train(
     accelerator = Accelerator(
         gradient_accumulation_steps=recipe.accumulate, mixed_precision=precision, cpu=cpu, kwargs_handlers=[kept]
     )
-    with deterministic() if recipe.deterministic else nullcontext(), memory_advice(recipe):
+    with deterministic() if recipe.deterministic else nullcontext(), explained(recipe, run.last):
         return _Run(recipe, run, accelerator, resume, console).go()
 
 

@@ -39,11 +39,13 @@ def save_state(path: Path, position: Position, learner: Mapping[str, object], pr
     """Write a checkpoint; raises `CheckpointError` if that fails, and the one that was there is still there then."""
     state = {"format": FORMAT, "processes": processes, "position": asdict(position), "learner": dict(learner)}
     try:
-        with replacing(path) as temporary:
-            torch.save(state, temporary)
-    except (OSError, RuntimeError) as error:  # torch tells of a full disk by a RuntimeError
-        kept = f"; the one before is kept: {path}" if path.exists() else ""
-        raise CheckpointError(f"{path}: the checkpoint could not be written: {error}{kept}") from error
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            torch.save(state, file)
+    except (OSError, RuntimeError) as error:
+        # torch raises a RuntimeError of its own while it handles that of a full disk.
+        cause = error.__context__ if isinstance(error.__context__, OSError) else error
+        kept = "; the one before is kept" if path.exists() else ""
+        raise CheckpointError(f"{path}: the checkpoint could not be written: {cause}{kept}") from error
 
 
 def load_state(path: Path, processes: int) -> tuple[Position, dict[str, Any]]:

@@ -1,0 +1,136 @@
+"""Runs that are killed and resumed end as those that were never interrupted."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from unetzoo.errors import CheckpointError, ConfigError
+from unetzoo.training.loop import train
+from unetzoo.training.recipe import read_recipe
+from unetzoo.training.runs import RunFolder
+from unetzoo.training.state import Position, load_state, save_state
+
+EVERYTHING = {
+    "augment": {"flip": ["width"], "elastic": {"deviation": 3.0}, "colour": {"noise": 0.1}},
+    "schedule": {"name": "cosine", "warmup": 0.5},
+    "accumulate": 2,
+    "clip": 1.0,
+    "ema": 0.9,
+    "epochs": 4,
+    "batch_size": 1,
+    "checkpoint_every": 2,
+}
+DIE_WHILE_SAVING = """
+import os, signal, sys, torch
+from unetzoo.cli import main
+whole, saved = torch.save, []
+def half(state, file):
+    saved.append(file.name)
+    whole(state, file)
+    if len(saved) == 3:
+        file.truncate(file.tell() // 2)
+        os.kill(os.getpid(), signal.SIGKILL)
+torch.save = half
+sys.argv[0] = "unetzoo"
+main()
+"""
+
+
+def start(*command: str) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([sys.executable, *command], env=environment, stdout=subprocess.DEVNULL)
+
+
+def steps(out: Path) -> list[dict[str, object]]:
+    return RunFolder(out).rows()
+
+
+def test_a_run_killed_while_it_saves_and_again_in_mid_epoch_ends_with_the_weights_of_one_never_stopped(
+    nuclei_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    recipe = nuclei_recipe(**EVERYTHING)
+    train(read_recipe(recipe), tmp_path / "whole")
+
+    out = tmp_path / "killed"
+    arguments = ["train", str(recipe), "--out", str(out), "--resume"]
+    assert start("-c", DIE_WHILE_SAVING, *arguments).wait() == -signal.SIGKILL
+    unfinished = [path.name for path in RunFolder(out).last.parent.iterdir() if path.name.startswith(".last.pt.")]
+    assert len(unfinished) == 1
+    left = len(steps(out))
+
+    process = start("-m", "unetzoo", *arguments)
+    deadline = time.monotonic() + 120
+    while len(steps(out)) < left + 1 and time.monotonic() < deadline:
+        time.sleep(0.001)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+
+    train(read_recipe(recipe), out, resume=True)
+    expected, ended = (
+        safetensors.torch.load_file(folder / "model.safetensors")
+        for folder in (tmp_path / "whole/model", out / "model")
+    )
+    assert all(torch.equal(ended[key], tensor) for key, tensor in expected.items())
+    assert steps(out) == steps(tmp_path / "whole")
+    assert not list(out.rglob(".last.pt.*"))
+
+
+def test_a_folder_that_holds_a_run_is_not_written_over(nuclei_recipe: Callable[..., Path], tmp_path: Path) -> None:
+    recipe = nuclei_recipe(epochs=1)
+    train(read_recipe(recipe), tmp_path / "run")
+    before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+    with pytest.raises(ConfigError, match="holds a run already"):
+        train(read_recipe(recipe), tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"another recipe: epochs is 3, was 1; optimizer\.lr is 0\.5, was 0\.001"):
+        train(read_recipe(recipe, {"optimizer": {"lr": 0.5}, "epochs": 3}), tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
+
+
+def test_the_recipe_in_the_folder_resumes_the_run_as_the_one_it_was_written_from_does(
+    nuclei_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    train(read_recipe(nuclei_recipe(**EVERYTHING), {"epochs": 1, "schedule": {"warmup": 0}}), tmp_path / "run")
+    before = steps(tmp_path / "run")
+    result = train(read_recipe(tmp_path / "run" / "recipe.yaml"), tmp_path / "run", resume=True)
+    assert result.steps == 4
+    assert steps(tmp_path / "run") == before
+
+
+def test_a_checkpoint_of_another_number_of_processes_is_refused(tmp_path: Path) -> None:
+    save_state(tmp_path / "last.pt", Position(), {}, processes=2)
+    with pytest.raises(CheckpointError, match="had 2 processes, now there are 1"):
+        load_state(tmp_path / "last.pt", processes=1)
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04 cut off"])
+def test_a_file_that_is_no_checkpoint_is_refused_by_its_name(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "last.pt").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"last\.pt: not a checkpoint"):
+        load_state(tmp_path / "last.pt", processes=1)
+
+
+def test_a_disk_that_is_full_leaves_the_checkpoint_before_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    save_state(path, Position(total=1), {"weights": torch.zeros(10_000)}, processes=1)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limit[1]))
+    try:
+        with pytest.raises(CheckpointError, match=r"could not be written.*the one before is kept"):
+            save_state(path, Position(total=2), {"weights": torch.ones(10_000)}, processes=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    position, learner = load_state(path, processes=1)
+    assert position.total == 1
+    assert torch.equal(learner["weights"], torch.zeros(10_000))
+    assert [file.name for file in tmp_path.iterdir()] == ["last.pt"]
