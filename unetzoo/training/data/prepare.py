@@ -46,6 +46,7 @@ def _slices(source: Path, destination: Path) -> int:
 
 def _oct_layers(source: Path, destination: Path) -> int:
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     paths = sorted(source.rglob("Subject_*.mat"))
     if not paths:
@@ -55,7 +56,7 @@ def _oct_layers(source: Path, destination: Path) -> int:
         try:
             content = loadmat(path, variable_names=["images", "manualLayers1", "manualFluid1"])
             scans, layers, fluid = (content[key] for key in ("images", "manualLayers1", "manualFluid1"))
-        except (KeyError, ValueError, OSError, NotImplementedError) as error:
+        except (KeyError, ValueError, OSError, NotImplementedError, MatReadError) as error:
             raise DataError(f"{path}: expected images, manualLayers1 and manualFluid1: {error}") from error
         for number in np.flatnonzero(~np.isnan(layers).all(axis=(0, 1))):
             name = f"{path.stem}_{number:02d}.png"

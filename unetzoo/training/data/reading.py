@@ -63,7 +63,7 @@ def read_mask(path: Path, ndim: int = 2, *, colours: bool = False, grey: bool = 
     if array.ndim == ndim + 1 and array.shape[-1] == 1:
         array = array[..., 0]
     if array.ndim == ndim + 1 and grey:
-        array = array[..., :3] @ _LUMA
+        array = np.rint(array[..., :3] @ _LUMA)
     if array.ndim != ndim:
         raise DataError(
             f"{path}: expected a mask with one value a pixel, got an array of shape {array.shape}; "
@@ -78,6 +78,8 @@ def read_mask(path: Path, ndim: int = 2, *, colours: bool = False, grey: bool = 
 
 def _read(path: Path, ndim: int, role: Role, *, palette_as_colour: bool = True) -> Array:
     suffix = suffix_of(path)
+    if suffix in PICTURES and ndim != 2:
+        raise DataError(f"{path}: expected a volume, got a picture")
     try:
         if suffix in PICTURES:
             return _read_picture(path, palette_as_colour=palette_as_colour)
@@ -116,6 +118,8 @@ def _read_tiff(path: Path, ndim: int, *, palette_as_colour: bool) -> Array:
         return (palette.T[array] >> 8).astype(np.uint8)
     if array.ndim == ndim + 1 and axes[0] in "SC" and axes[-1] != "S":
         array = np.moveaxis(array, 0, -1)
+    elif array.ndim == ndim and "S" in axes:
+        raise DataError(f"{path}: expected a volume, got a picture in colour of shape {array.shape}")
     elif array.ndim == ndim + 1 and axes[-1] not in "SC":
         raise DataError(f"{path}: expected one {ndim}-D image, got a stack of shape {array.shape}")
     return array
