@@ -26,7 +26,7 @@ class DiffusersUNet(WrappedModel):
         attention_from: the first level with attention.
         depth: residual blocks a level, diffusers' `layers_per_block`.
         timestep: the time step of a forward pass that is not given one.
-        norm_num_groups: groups of the normalisation, lowered to what divides all channels.
+        norm_num_groups: groups of the normalisation, lowered to what divides all channels, with two or more a group.
         **options: what else `diffusers.UNet2DModel` takes.
 
     Raises:
@@ -58,7 +58,8 @@ class DiffusersUNet(WrappedModel):
             "layers_per_block": depth,
             "down_block_types": tuple("AttnDownBlock2D" if attention else "DownBlock2D" for attention in attends),
             "up_block_types": tuple("AttnUpBlock2D" if attention else "UpBlock2D" for attention in reversed(attends)),
-            "norm_num_groups": math.gcd(norm_num_groups, *widths),
+            # Two channels a group at the least: alone in its group, a channel loses what the time step adds to it.
+            "norm_num_groups": math.gcd(norm_num_groups, *widths, *(width // 2 for width in widths)),
         }
         super().__init__(in_channels=in_channels, num_classes=num_classes, ndim=2, divisor=2 ** (len(widths) - 1))
         self.unet = build(library.UNet2DModel, "diffusers_unet2d", {**given, **options})
@@ -76,7 +77,7 @@ class DiffusersUNet(WrappedModel):
             raise ConfigError(f"num_classes is {num_classes!r}; expected a whole number from 1")
         old = self.unet.conv_out
         fresh = nn.Conv2d(old.in_channels, num_classes, old.kernel_size, padding=old.padding)
-        self.unet.conv_out = fresh.to(old.weight.device, old.weight.dtype)
+        self.unet.conv_out = fresh.to(old.weight.device, old.weight.dtype).train(self.training)
         self.unet.register_to_config(out_channels=num_classes)
         self.num_classes = num_classes
         if self.config is not None:

@@ -121,11 +121,11 @@ def check_param_grads_nonzero(ctx: Context) -> Measurement:
     Biases and scales are left out: a bias in front of a normalisation has no gradient by right. A weight is confirmed
     at twice the size: attention over a single token has none either. None at all is for check_param_grads.
     Of convolutions and linear layers each channel counts: a skip of zeros, or features that nothing reads. Channels are
-    confirmed under four sets of weights, since a ReLU that never fires is another one each time.
+    confirmed under eight sets of weights, since a ReLU that never fires is another one each time.
     """
     weights: dict[str, float] = {}
     channels: dict[tuple[str, int], Tensor] = {}
-    for seed, factor in enumerate((1, 2, 1, 1)):
+    for seed, factor in enumerate((1, 2, 1, 1, 1, 1, 1, 1)):
         size = ctx.claims.legal(tuple(factor * s for s in ctx.size))
         for training in (True, False):
             model = ctx.train_model(perturb=True, seed=seed) if training else ctx.eval_model(seed=seed)

@@ -133,8 +133,8 @@ def check_receptive_field(ctx: Context) -> Measurement | None:
     model = ctx.eval_model()
     block = period(claims)
     size = _wide(ctx, radius)
-    # The radius tells how far a whole period of pixels reaches, so it tells its dual to the whole period as well.
-    limit = tuple(r // p * p + p - 1 for r, p in zip(radius, block, strict=True))
+    # The radius tells how many blocks of one period a block reaches, so it tells its dual in whole blocks as well.
+    limit = tuple(-(-r // p) * p for r, p in zip(radius, block, strict=True))
     furthest = 0.0
     for place in ("centre", "near corner", "far corner", "other corner"):
         x = ctx.input(1, size).requires_grad_()
