@@ -12,6 +12,7 @@ import typer
 from ..errors import UnetzooError
 from .check import check
 from .data import data
+from .evaluate import evaluate
 from .info import info
 from .listing import list_names
 from .plugin import new_plugin
@@ -27,6 +28,7 @@ app.command()(check)
 app.command()(summary)
 app.command()(schema)
 app.command()(train)
+app.command()(evaluate)
 app.command()(predict)
 app.command()(new_plugin)
 app.add_typer(data, name="data")

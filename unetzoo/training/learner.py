@@ -13,6 +13,7 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from unetzoo import factory
+from unetzoo.errors import ConfigError
 from unetzoo.network import DenseModel
 from unetzoo.training.augmentation import make_augmentation
 from unetzoo.training.averaging import averaged
@@ -62,7 +63,7 @@ class Learner:
         self.augment = make_augmentation(
             recipe.augment, data.ndim, data.classes.ignore_index, unit_range=data.unit_range
         )
-        loss = make_loss(recipe.loss, num_classes=data.num_classes, ignore_index=data.classes.ignore_index)
+        loss = make_loss(recipe.loss, num_classes=self.model.num_classes, ignore_index=data.classes.ignore_index)
         self.loss = DeepSupervision(loss, **recipe.deep_supervision.model_dump()).to(accelerator.device)
         self.memory_format = torch.preserve_format
         if recipe.channels_last:
@@ -181,8 +182,16 @@ class Learner:
 
 
 def make_model(recipe: Recipe, data: SegmentationData) -> DenseModel:
-    """The network of the recipe, with the outputs and channels that the data asks for."""
-    options: dict[str, Any] = {"num_classes": data.num_classes, "in_channels": data.in_channels, **recipe.model.options}
+    """The network of the recipe, with the outputs and channels that the data asks for.
+
+    Raises `ConfigError` if the recipe asks for outputs that do not fit the classes; two of them may have one output.
+    """
+    options: dict[str, Any] = {"num_classes": data.num_classes, "in_channels": data.in_channels}
     if data.ndim == 3:
-        options.setdefault("ndim", 3)
-    return factory.create(recipe.model.name, **options)
+        options["ndim"] = 3
+    model = factory.create(recipe.model.name, **{**options, **recipe.model.options})
+    if model.num_classes != data.num_classes and (model.num_classes, data.num_classes) != (1, 2):
+        raise ConfigError(
+            f"model.num_classes is {model.num_classes}, the data has {data.num_classes} classes; leave it out"
+        )
+    return model

@@ -192,6 +192,7 @@ class _Run:
                 self.data.val,
                 self.learner.normalise,
                 self.accelerator.device,
+                num_classes=self.learner.model.num_classes,
                 rank=self.accelerator.process_index,
                 processes=self.accelerator.num_processes,
                 workers=self.recipe.workers,

@@ -1,0 +1,131 @@
+"""`unetzoo evaluate`: score a trained network on a split of a data set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from ..errors import ConfigError
+from ..files import write_text
+from .options import parse_overrides
+from .output import Json, print_json, print_table
+from .predict import Cut, Symmetries
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..inference.tta import TestTimeAugmentation
+    from ..network import DenseModel
+    from ..training.data import DataConfig
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Folder of a run, of a saved model, or id of a hub repository.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(help="A recipe that names the data, or a folder laid out as the run's data; else the run's own."),
+    ] = None,
+    split: Annotated[str, typer.Option(help="The split to score.")] = "test",
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="A key of the data as key=value, such as limit=10; repeatable.")
+    ] = None,
+    tile: Annotated[
+        int | None, typer.Option(min=1, help="Pixels along an axis that one run sees; whole images unless given.")
+    ] = None,
+    mode: Annotated[Cut, typer.Option(help="How images larger than the tile are cut.")] = Cut.exact,
+    tta: Annotated[Symmetries, typer.Option(help="Average over mirrored, or also turned, images.")] = Symmetries.none,
+    fast: Annotated[bool, typer.Option("--fast", help="Leave out boundary F1 and Hausdorff distances.")] = False,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; a GPU where there is one.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write the scores to, as JSON.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Score a network by the pixels of a whole split together: IoU and Dice of each class; and by its contours."""
+    import torch
+
+    from ..inference.evaluation import evaluating
+    from ..inference.tta import TestTimeAugmentation
+    from ..training.data import load_data
+    from ..training.evaluation import Contours, report
+    from ..training.evaluation import evaluate as score
+    from ..training.trained import load_trained
+
+    trained = load_trained(model)
+    loaded = load_data(_configured(trained.data, data, changes or []), [split])
+    samples = loaded.splits[split]
+    network = trained.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    several = None if tta is Symmetries.none else TestTimeAugmentation(network, symmetries=tta.value)
+    contours = None if fast else Contours(network.num_classes, loaded.ndim, loaded.classes.ignore_index)
+    with Progress(console=Console(stderr=True), transient=True) as progress, evaluating(network):
+        task = progress.add_task(f"{len(samples)} images", total=len(samples))
+
+        def observe(logits: Tensor, target: Tensor) -> None:
+            progress.advance(task)
+            if contours is not None:
+                contours.update(logits, target)
+
+        scores = score(
+            _predictor(network, several, mode, tile),
+            samples,
+            loaded.normalise,
+            next(network.parameters()).device,
+            num_classes=network.num_classes,
+            observe=observe,
+        )
+    found = {"split": split, "images": len(samples), **report(scores, loaded.classes.names, contours)}
+    if out is not None:
+        write_text(out, json.dumps(found, indent=2) + "\n")
+    if as_json:
+        print_json(found)
+    else:
+        _print(found)
+
+
+def _configured(own: DataConfig, given: Path | None, changes: list[str]) -> DataConfig:
+    """The data that the network was trained on, with what the user wants otherwise."""
+    from ..training.data import DataConfig
+    from ..training.recipe import read_recipe
+
+    if given is not None and given.suffix in (".yaml", ".yml"):
+        own = read_recipe(given).data
+    elif given is not None:
+        own = own.model_copy(update={"root": given})
+    return DataConfig.parse({**own.model_dump(mode="json"), **parse_overrides(changes)}, "data")
+
+
+def _predictor(
+    network: DenseModel, several: TestTimeAugmentation | None, mode: Cut, tile: int | None
+) -> Callable[[Tensor], Tensor]:
+    if tile is None:
+        return several or network
+    import numpy as np
+    import torch
+
+    from ..inference.tiled import predict_tiled
+
+    def tiled(image: Tensor) -> Tensor:
+        logits = predict_tiled(network, image[0], mode=mode.value, tile=tile, tta=several)
+        return torch.from_numpy(np.asarray(logits))[None]
+
+    return tiled
+
+
+def _print(found: Mapping[str, object]) -> None:
+    classes = found["classes"]
+    if not isinstance(classes, dict) or not classes:
+        raise ConfigError("the split holds no pixel of any class")
+    columns = list(next(iter(classes.values())))
+    rows = [(name, *(_cell(scores.get(column)) for column in columns)) for name, scores in classes.items()]
+    means = ("mean", *(_cell(found.get(f"mean_{column}")) for column in columns))
+    titles = [column.replace("_", " ").replace("iou", "IoU").replace("f1", "F1") for column in columns]
+    print_table(f"split {found['split']}, {found['images']} images", ["class", *titles], [*rows, means])
+    typer.echo(f"pixel accuracy: {_cell(found['pixel_accuracy'])}")
+
+
+def _cell(value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else "-"
