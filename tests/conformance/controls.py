@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
 from .networks import SmallUNet
+from .unfamiliar import UNFAMILIAR
 
 
 def plain(in_channels: int, num_classes: int) -> nn.Module:
@@ -318,4 +319,5 @@ CONTROLS: list[Callable[..., nn.Module]] = [
     FocalPrior,
     WeightNorm,
     InplaceActivations,
+    *UNFAMILIAR,
 ]

@@ -32,7 +32,8 @@ from unetzoo.conformance.tracing import ModuleTrace, blame, listing
 class _OtherFloats(TorchDispatchMode):
     """Collects the operations that see a floating or complex tensor of another precision than float64.
 
-    Scalars are let pass: a Python number becomes one, in the default type.
+    Scalars are let pass: a Python number becomes one, in the default type. So are casts to float64: where another
+    precision came from was met before.
     """
 
     def __init__(self, trace: ModuleTrace, allowed: tuple[str, ...]) -> None:
@@ -49,6 +50,8 @@ class _OtherFloats(TorchDispatchMode):
         kwargs: dict[str, object] | None = None,
     ) -> object:
         result = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten._to_copy.default and isinstance(result, Tensor) and result.dtype == torch.float64:
+            return result
         path = self.trace.path
         if not any(path == name or path.startswith(f"{name}.") for name in self.allowed):
             for value in tree_leaves((result, args)):

@@ -129,11 +129,13 @@ def check_param_grads_nonzero(ctx: Context) -> Measurement:
         size = ctx.claims.legal(tuple(factor * s for s in ctx.size))
         for training in (True, False):
             model = ctx.train_model(perturb=True, seed=seed) if training else ctx.eval_model(seed=seed)
-            ctx.loss(ctx.outputs(model, ctx.input(size=size, seed=factor)), seed=factor).backward()
+            fed = _fed_by_constants(model)
+            x = ctx.input(size=size, seed=factor).requires_grad_()
+            ctx.loss(ctx.outputs(model, x), seed=factor).backward()
             for name, p in model.named_parameters():
                 if p.dim() >= 2 and p.grad is not None:
                     weights[name] = max(weights.get(name, 0.0), float(p.grad.abs().max()))
-            _note_channels(model, channels)
+            _note_channels(model, channels, fed)
         floor = 1e-14 * max(weights.values(), default=0.0)
         dead = [name for name, norm in weights.items() if not norm > floor]
         silent = {at: largest <= floor for at, largest in channels.items() if at[0] not in dead}
@@ -161,9 +163,27 @@ def check_param_grads_nonzero(ctx: Context) -> Measurement:
     return Measurement(0, 0)
 
 
-def _note_channels(model: nn.Module, largest: dict[tuple[str, int], Tensor]) -> None:
+def _fed_by_constants(model: nn.Module) -> set[nn.Module]:
+    """To be filled by the next forward with the layers whose input needs no gradient though the image does.
+
+    Embeddings of a time step or of coordinates may well be zero in some channels.
+    """
+    found: set[nn.Module] = set()
+
+    def look(module: nn.Module, args: tuple[object, ...]) -> None:
+        if args and isinstance(args[0], Tensor) and not args[0].requires_grad:
+            found.add(module)
+
+    for module in model.modules():
+        module.register_forward_pre_hook(look)
+    return found
+
+
+def _note_channels(model: nn.Module, largest: dict[tuple[str, int], Tensor], constant: set[nn.Module]) -> None:
     """Keep the largest gradient of each channel, along both axes of every convolution's and linear layer's weight."""
     for name, module in model.named_modules():
+        if module in constant:
+            continue
         weight = module._parameters.get("weight")
         if isinstance(module, (nn.modules.conv._ConvNd, nn.Linear)) and weight is not None and weight.grad is not None:
             for axis in (0, 1):

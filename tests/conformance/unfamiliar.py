@@ -1,0 +1,233 @@
+"""Sound networks in styles far from a U-Net's; the suite must pass them too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrizations
+
+
+class _ResidualGroup(nn.Module):
+    def __init__(self, channels: int, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+        self.body = nn.Sequential(
+            nn.GroupNorm(4, channels),
+            nn.SiLU(),
+            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.GroupNorm(4, channels),
+            nn.SiLU(),
+            nn.Conv2d(channels, channels, 3, padding=1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.body(x)
+        if self.training:
+            keep = torch.rand(len(x), 1, 1, 1, dtype=x.dtype, device=x.device) >= self.rate
+            y = y * keep / (1 - self.rate)
+        return x + y
+
+
+class StochasticDepthResNet(nn.Module):
+    """Pre-activation residual blocks with group normalisation, dropped per sample in training mode."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(in_channels, 8, 3, padding=1)
+        self.fine = _ResidualGroup(8, 0.1)
+        self.down = nn.Conv2d(8, 16, 2, stride=2)
+        self.coarse = nn.Sequential(_ResidualGroup(16, 0.2), _ResidualGroup(16, 0.3))
+        self.up = nn.Conv2d(16, 8, 1)
+        self.head = nn.Conv2d(8, num_classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h, w = x.shape[2:]
+        a = self.fine(self.stem(F.pad(x, (0, w % 2, 0, h % 2), mode="replicate")))
+        b = self.up(self.coarse(self.down(a)))
+        return self.head(F.silu(a + F.interpolate(b, scale_factor=2.0, mode="nearest")))[..., :h, :w]
+
+
+class LaplacianPyramid(nn.Module):
+    """A small network for each band of a Laplacian pyramid; the predictions are added up from coarse to fine."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.bands = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(in_channels, 8, 3, padding=1), nn.Tanh(), nn.Conv2d(8, num_classes, 3, padding=1))
+            for _ in range(3)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        levels = [x]
+        for _ in range(2):
+            levels.append(F.avg_pool2d(levels[-1], 2, ceil_mode=True))
+        y = self.bands[2](levels[2])
+        for i in (1, 0):
+            fine = levels[i]
+            band = fine - F.interpolate(levels[i + 1], size=fine.shape[2:], mode="bilinear", align_corners=False)
+            y = F.interpolate(y, size=fine.shape[2:], mode="bilinear", align_corners=False) + self.bands[i](band)
+        return y
+
+
+def sequential_only(in_channels: int, num_classes: int) -> nn.Module:
+    """Nothing but nn.Sequential: dilated convolutions."""
+    layers: list[nn.Module] = []
+    c = in_channels
+    for d in (1, 2, 4, 1):
+        layers += [nn.Conv2d(c, 8, 3, padding=d, dilation=d, bias=False), nn.BatchNorm2d(8), nn.LeakyReLU(0.1)]
+        c = 8
+    return nn.Sequential(*layers, nn.Conv2d(8, num_classes, 1))
+
+
+class PixelShuffleHead(nn.Module):
+    """Works at a quarter of the resolution and shuffles channels into pixels; pads what does not divide."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.PixelUnshuffle(4),
+            nn.Conv2d(16 * in_channels, 16, 3, padding=1),
+            nn.BatchNorm2d(16),
+            nn.Hardswish(),
+            nn.Conv2d(16, 16, 3, padding=1),
+            nn.ELU(),
+        )
+        self.head = nn.Sequential(nn.Conv2d(16, 16 * num_classes, 1), nn.PixelShuffle(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h, w = x.shape[2:]
+        x = F.pad(x, (0, -w % 4, 0, -h % 4))
+        return self.head(self.body(x))[..., :h, :w]
+
+
+class FourierMixing(nn.Module):
+    """Filters every channel globally with learned complex weights over frequencies, interpolated to any size."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(in_channels, 8, 3, padding=1)
+        self.norm = nn.BatchNorm2d(8)
+        self.filter = nn.Parameter(torch.randn(2, 8, 5, 5) * 0.3)
+        self.mix = nn.Conv2d(8, 8, 1)
+        self.head = nn.Conv2d(8, num_classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        half = x.dtype in (torch.float16, torch.bfloat16)
+        y = torch.fft.rfft2(self.norm(x).float() if half else self.norm(x), norm="ortho")
+        weight = F.interpolate(self.filter.to(y.real.dtype), size=y.shape[2:], mode="bilinear", align_corners=False)
+        y = torch.fft.irfft2(y * torch.complex(weight[0], weight[1]), s=x.shape[2:], norm="ortho").to(x.dtype)
+        return self.head(F.gelu(x + self.mix(y)))
+
+
+class SpectralNormed(nn.Module):
+    """Spectrally normalised convolutions with instance normalisation and average pooling."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        sn = parametrizations.spectral_norm
+        self.a = nn.Sequential(
+            sn(nn.Conv2d(in_channels, 8, 3, padding=1)), nn.InstanceNorm2d(8, affine=True), nn.LeakyReLU(0.2)
+        )
+        self.b = nn.Sequential(nn.AvgPool2d(2, ceil_mode=True), sn(nn.Conv2d(8, 8, 3, padding=1)), nn.LeakyReLU(0.2))
+        self.head = nn.Conv2d(16, num_classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = self.a(x)
+        b = self.b(a)
+        return self.head(torch.cat([a, F.interpolate(b, size=a.shape[2:], mode="bilinear", align_corners=False)], 1))
+
+
+class _Window(nn.Module):
+    def __init__(self, c: int, heads: int, window: int) -> None:
+        super().__init__()
+        self.heads, self.window = heads, window
+        self.norm = nn.LayerNorm(c)
+        self.qkv = nn.Linear(c, 3 * c)
+        self.out = nn.Linear(c, c)
+        self.bias = nn.Parameter(torch.randn(heads, window**2, window**2) * 0.02)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        k = self.window
+        t = F.pad(x, (0, -w % k, 0, -h % k)).permute(0, 2, 3, 1)
+        rows, columns = (s // k for s in t.shape[1:3])
+        t = t.reshape(n, rows, k, columns, k, c).transpose(2, 3).reshape(-1, k * k, c)
+        q, key, v = self.qkv(self.norm(t)).reshape(len(t), k * k, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
+        y = F.scaled_dot_product_attention(q, key, v, attn_mask=self.bias.to(q.dtype))
+        y = self.out(y.transpose(1, 2).reshape(len(t), k * k, c))
+        y = y.reshape(n, rows, columns, k, k, c).transpose(2, 3).reshape(n, rows * k, columns * k, c)
+        return x + y.permute(0, 3, 1, 2)[..., :h, :w]
+
+
+class WindowAttention(nn.Module):
+    """Attention within windows of four by four with a learned position bias, padded at the end."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(in_channels, 16, 3, padding=1)
+        self.blocks = nn.Sequential(_Window(16, 2, 4), _Window(16, 4, 4))
+        self.mlp = nn.Sequential(nn.Conv2d(16, 32, 1), nn.GELU(), nn.Conv2d(32, 16, 1))
+        self.head = nn.Conv2d(16, num_classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.blocks(self.stem(x))
+        return self.head(x + self.mlp(x))
+
+
+class CoordinateNet(nn.Module):
+    """Appends normalised coordinates, gates channels by global pooling, and pools by ceiling."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.a = nn.Conv2d(in_channels + 2, 8, 3, padding=1)
+        self.b = nn.Conv2d(8, 8, 3, padding=1, padding_mode="reflect")
+        self.gate = nn.Linear(8, 8)
+        self.head = nn.Conv2d(8, num_classes, 3, padding=1, padding_mode="replicate")
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, _, h, w = x.shape
+        ys = torch.linspace(-1, 1, h, dtype=x.dtype, device=x.device).view(1, 1, h, 1).expand(n, 1, h, w)
+        xs = torch.linspace(-1, 1, w, dtype=x.dtype, device=x.device).view(1, 1, 1, w).expand(n, 1, h, w)
+        a = F.softplus(self.a(torch.cat([x, ys, xs], 1)))
+        a = a * self.gate(a.mean((2, 3))).sigmoid()[..., None, None]
+        return self.head(F.mish(self.b(a)) + a)
+
+
+class Separable3d(nn.Module):
+    """Three-dimensional with in-plane and through-plane convolutions and anisotropic pooling."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.a = nn.Sequential(
+            nn.Conv3d(in_channels, 8, (1, 3, 3), padding=(0, 1, 1)),
+            nn.InstanceNorm3d(8, affine=True),
+            nn.ReLU(),
+            nn.Conv3d(8, 8, (3, 1, 1), padding=(1, 0, 0)),
+            nn.ReLU(),
+        )
+        self.b = nn.Sequential(
+            nn.MaxPool3d((1, 2, 2)), nn.Conv3d(8, 16, 3, padding=1), nn.InstanceNorm3d(16, affine=True), nn.ReLU()
+        )
+        self.up = nn.ConvTranspose3d(16, 8, (1, 2, 2), stride=(1, 2, 2))
+        self.head = nn.Conv3d(16, num_classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = self.a(x)
+        return self.head(torch.cat([a, self.up(self.b(a))], 1))
+
+
+UNFAMILIAR: list[Callable[..., nn.Module]] = [
+    StochasticDepthResNet,
+    LaplacianPyramid,
+    sequential_only,
+    PixelShuffleHead,
+    FourierMixing,
+    SpectralNormed,
+    WindowAttention,
+    CoordinateNet,
+    Separable3d,
+]
