@@ -35,7 +35,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def scores(*arguments: str) -> dict:
-    done = CliRunner().invoke(app, ["evaluate", *arguments, "--split", "val", "--json"], catch_exceptions=False)
+    done = CliRunner().invoke(app, ["evaluate", *arguments, "--json"], catch_exceptions=False)
     assert done.exit_code == 0
     return json.loads(done.stdout)
 
@@ -56,7 +56,7 @@ def test_the_iou_is_over_all_pixels_of_the_split_together(run: Path) -> None:
         list(hits / union), abs=2e-4
     )
     assert found["mean_iou"] == pytest.approx((hits / union).mean(), abs=2e-4)
-    assert found["images"] == 3
+    assert (found["split"], found["images"]) == ("val", 3)
     assert set(found["classes"]["border"]) == {"iou", "dice", "boundary_f1"}
 
 

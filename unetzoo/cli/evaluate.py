@@ -31,7 +31,7 @@ def evaluate(
         Path | None,
         typer.Option(help="A recipe that names the data, or a folder laid out as the run's data; else the run's own."),
     ] = None,
-    split: Annotated[str, typer.Option(help="The split to score.")] = "test",
+    split: Annotated[str | None, typer.Option(help="The split to score: test, or val where there is none.")] = None,
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="A key of the data as key=value, such as limit=10; repeatable.")
     ] = None,
@@ -51,12 +51,15 @@ def evaluate(
     from ..inference.evaluation import evaluating
     from ..inference.tta import TestTimeAugmentation
     from ..training.data import load_data
+    from ..training.data.layout import find_entries
     from ..training.evaluation import Contours, report
     from ..training.evaluation import evaluate as score
     from ..training.trained import load_trained
 
     trained = load_trained(model)
-    loaded = load_data(_configured(trained.data, data, changes or []), [split])
+    config = _configured(trained.data, data, changes or [])
+    split = split or ("test" if "test" in find_entries(config)[0] else "val")
+    loaded = load_data(config, [split])
     samples = loaded.splits[split]
     network = trained.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     several = None if tta is Symmetries.none else TestTimeAugmentation(network, symmetries=tta.value)
