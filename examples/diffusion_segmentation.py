@@ -16,9 +16,9 @@ import quickstart
 import torch
 from diffusers import UNet2DModel
 from rich.console import Console
-from segmentation_data import load_nuclei
 
 import unetzoo
+from unetzoo.training.data import DataConfig, load_data
 
 NUCLEI_ROOT = Path(__file__).parent / "data" / "nuclei"
 
@@ -28,17 +28,17 @@ def main() -> None:
     args = parse_args()
     console = Console()
     torch.manual_seed(args.seed)
-    data = load_nuclei(args.root, "val", args.limit)
+    data = load_data(DataConfig.parse({"preset": args.data, "root": args.root, "limit": args.limit}))
     model = unetzoo.create(args.model, num_classes=3)
     if args.denoiser is not None:
         model.unet.load_state_dict(UNet2DModel.from_pretrained(args.denoiser).state_dict())
-    model.reset_head(len(data.classes))
+    model.reset_head(data.num_classes)
     model.to(args.device)
     losses = quickstart.train(model, data, args, console)
-    scores = quickstart.evaluate(model, data, args.device)
-    quickstart.print_scores(scores, list(data.classes), "nuclei", console)
+    scores = quickstart.evaluate(model, data.splits["val"], args.device)
+    quickstart.print_scores(scores, data.classes.names, args.data, console)
     args.out.mkdir(parents=True, exist_ok=True)
-    quickstart.draw_predictions(model, data, args.device).savefig(args.out / "predictions.png")
+    quickstart.draw_predictions(model, data.splits["val"], args.device).savefig(args.out / "predictions.png")
     report = {"mean_iou": scores.mean_iou, "pixel_accuracy": scores.pixel_accuracy, "losses": losses}
     (args.out / "metrics.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
@@ -57,6 +57,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--lr", type=float, default=1e-3, help="highest learning rate; default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.set_defaults(data="nuclei")
     return parser.parse_args()
 
 

@@ -14,6 +14,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -21,15 +22,20 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from segmentation_data import VOID, DataError, RandomCrops, SegmentationData, load_msrc_v2, load_nuclei
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 import unetzoo
 from unetzoo.training import ConfusionMatrix, DeepSupervision, make_loss
+from unetzoo.training.augmentation import AugmentationConfig, make_augmentation
+from unetzoo.training.data import DataConfig, RandomCrops, SegmentationData, SegmentationFolder, load_data
 from unetzoo.training.metrics import SegmentationScores
 
-LOADERS = {"nuclei": load_nuclei, "msrc_v2": load_msrc_v2}
+# Up and down mean something in photographs, and nothing under the microscope.
+AUGMENTATIONS = {
+    "nuclei": AugmentationConfig(flip=["height", "width"], turn=True),
+    "msrc_v2": AugmentationConfig(flip=["width"]),
+}
 NUCLEI_ROOT = Path(__file__).parent / "data" / "nuclei"
 PICTURED = 4
 
@@ -40,7 +46,7 @@ def main() -> int:
     console = Console()
     try:
         run(args, console)
-    except (unetzoo.UnetzooError, DataError) as error:
+    except unetzoo.UnetzooError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
@@ -50,7 +56,7 @@ def parse_args() -> argparse.Namespace:
     """The options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", default="dlinknet34", help="name or config file; default: %(default)s")
-    parser.add_argument("--data", choices=LOADERS, default="nuclei", help="default: %(default)s")
+    parser.add_argument("--data", choices=AUGMENTATIONS, default="nuclei", help="default: %(default)s")
     parser.add_argument("--root", type=Path, help="folder of the data set; default: the nuclei beside this script")
     parser.add_argument("--split", default="val", help="split to evaluate on; default: %(default)s")
     parser.add_argument("--limit", type=positive, help="use only the first images of each split")
@@ -99,23 +105,25 @@ def run(args: argparse.Namespace, console: Console) -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.manual_seed(args.seed)
 
-    data = LOADERS[args.data](args.root, args.split, args.limit)
+    settings = {"preset": args.data, "root": args.root, "crop": args.crop, "limit": args.limit}
+    data = load_data(DataConfig.parse(settings), splits=["train", args.split])
+    evaluation = data.splits[args.split]
     model = unetzoo.create(args.model, num_classes=len(data.classes), pretrained=args.pretrained).to(args.device)
     console.print(
-        f"{args.model} on {args.data}: {len(data.train)} training and {len(data.evaluation)} {args.split} images, "
+        f"{args.model} on {args.data}: {len(data.splits['train'])} training and {len(evaluation)} {args.split} images, "
         f"{len(data.classes)} outputs, on {args.device}"
     )
     losses = train(model, data, args, console)
-    scores = evaluate(model, data, args.device)
-    print_scores(scores, list(data.classes), f"{args.split} split of {args.data}", console)
+    scores = evaluate(model, evaluation, args.device)
+    print_scores(scores, data.classes.names, f"{args.split} split of {args.data}", console)
 
     args.out.mkdir(parents=True, exist_ok=True)
     unetzoo.save_pretrained(model, args.out / "model")
     draw_losses(losses).savefig(args.out / "loss.png")
-    draw_predictions(model, data, args.device).savefig(args.out / "predictions.png")
+    draw_predictions(model, evaluation, args.device).savefig(args.out / "predictions.png")
     report = {
         "settings": {key: str(value) if isinstance(value, Path) else value for key, value in vars(args).items()},
-        "iou": {name: scores.iou.get(label) for label, name in enumerate(data.classes)},
+        "iou": {name: scores.iou.get(label) for label, name in enumerate(data.classes.names)},
         "mean_iou": scores.mean_iou,
         "pixel_accuracy": scores.pixel_accuracy,
         "losses": losses,
@@ -127,13 +135,15 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
 def train(model: nn.Module, data: SegmentationData, args: argparse.Namespace, console: Console) -> list[float]:
     """Train in place with AdamW and a one-cycle learning rate; returns the mean loss of each epoch."""
-    crops = RandomCrops(data.train, args.crop, upright=data.upright)
+    crops = RandomCrops(data.splits["train"], (args.crop, args.crop), args.seed)
+    ignore_index = data.classes.ignore_index
+    augment = make_augmentation(AUGMENTATIONS[args.data], 2, ignore_index, unit_range=data.unit_range)
     # A last batch of one crop could leave batch normalisation with a single value to normalise.
     loader = DataLoader(crops, args.batch_size, shuffle=True, drop_last=len(crops) > args.batch_size)
     steps = args.epochs * len(loader)
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.lr, total_steps=steps)
-    mixture = make_loss({"cross_entropy": 1, "dice": 1}, num_classes=len(data.classes), ignore_index=VOID)
+    mixture = make_loss({"cross_entropy": 1, "dice": 1}, num_classes=data.num_classes, ignore_index=ignore_index)
     loss_of = DeepSupervision(mixture)
 
     losses = []
@@ -143,9 +153,11 @@ def train(model: nn.Module, data: SegmentationData, args: argparse.Namespace, co
         task = progress.add_task(f"epoch 1/{args.epochs}", total=steps)
         for epoch in range(1, args.epochs + 1):
             total = 0.0
-            for images, target in loader:
-                output = model(images.to(args.device))
-                loss = loss_of(output, crop_to(target.to(args.device), output))
+            crops.set_epoch(epoch)
+            for batch in loader:
+                images, target = augment(batch["image"].to(args.device), batch["target"].to(args.device))
+                output = model(images)
+                loss = loss_of(output, crop_to(target, output))
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -166,18 +178,18 @@ def crop_to(target: Tensor, output: Tensor | list[Tensor]) -> Tensor:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, data: SegmentationData, device: str) -> SegmentationScores:
-    """The scores over all pixels of the evaluation split together, void left out, image by image at full size."""
+def evaluate(model: nn.Module, samples: SegmentationFolder, device: str) -> SegmentationScores:
+    """The scores over all pixels of a split together, void left out, image by image at full size."""
     model.eval()
-    counts = ConfusionMatrix(len(data.classes), ignore_index=VOID)
-    for sample in data.evaluation:
-        image, target = sample.tensors()
-        logits = model(image[None].to(device)).cpu()
-        counts.update(logits, crop_to(target[None], logits))
+    counts = ConfusionMatrix(len(samples.classes), ignore_index=samples.classes.ignore_index)
+    for index in range(len(samples)):
+        sample = samples[index]
+        logits = model(sample["image"][None].to(device)).cpu()
+        counts.update(logits, crop_to(sample["target"][None], logits))
     return counts.scores()
 
 
-def print_scores(scores: SegmentationScores, names: list[str], title: str, console: Console) -> None:
+def print_scores(scores: SegmentationScores, names: Sequence[str], title: str, console: Console) -> None:
     """Print the IoU of each class and the means."""
     table = Table("class", title=title)
     table.add_column("IoU", justify="right")
@@ -199,18 +211,19 @@ def draw_losses(losses: list[float]) -> Figure:
 
 
 @torch.no_grad()
-def draw_predictions(model: nn.Module, data: SegmentationData, device: str) -> Figure:
-    """Image, truth and prediction side by side, for samples spread over the evaluation split; void is black."""
+def draw_predictions(model: nn.Module, samples: SegmentationFolder, device: str) -> Figure:
+    """Image, truth and prediction side by side, for samples spread over a split; void is black."""
     model.eval()
-    samples = data.evaluation[:: max(1, len(data.evaluation) // PICTURED)][:PICTURED]
-    figure = Figure(figsize=(9, 3 * len(samples)), layout="constrained")
-    for row, sample in zip(figure.subplots(len(samples), 3, squeeze=False), samples, strict=True):
-        image, target = sample.tensors()
-        prediction = model(image[None].to(device))[0].argmax(0).cpu()
+    chosen = range(0, len(samples), max(1, len(samples) // PICTURED))[:PICTURED]
+    figure = Figure(figsize=(9, 3 * len(chosen)), layout="constrained")
+    for row, index in zip(figure.subplots(len(chosen), 3, squeeze=False), chosen, strict=True):
+        sample = samples[index]
+        prediction = model(sample["image"][None].to(device))[0].argmax(0).cpu()
+        image = sample["image"].movedim(0, -1).numpy()
         pictures = {
-            sample.name: sample.image / max(sample.image.max(), 1),
-            "truth": data.colour(target),
-            "prediction": data.colour(prediction),
+            sample["name"]: (image - image.min()) / max(image.max() - image.min(), 1e-6),
+            "truth": samples.classes.colour(sample["target"].numpy()),
+            "prediction": samples.classes.colour(prediction.numpy()),
         }
         for axes, (title, picture) in zip(row, pictures.items(), strict=True):
             axes.imshow(picture)

@@ -147,8 +147,8 @@ def test_a_root_that_does_not_exist_ends_with_exit_code_2_a_message_and_no_resul
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--root", str(SCRIPT.parent)], "no folder images"),
-        (["--split", "test"], "test.txt: no such file"),
+        (["--root", str(SCRIPT.parent)], "no images found as images/{name}.*"),
+        (["--split", "test"], "no split 'test'"),
         (["dlinknet43"], "did you mean 'dlinknet34'"),
         (["--data", "msrc_v2"], "needs --root"),
         (["--epochs", "0"], "0 is not at least 1"),
