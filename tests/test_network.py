@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import unetzoo
+from tests.activations import gradients_and_kept_bytes
 from unetzoo import ConfigError, DenseModel, InputError
 
 TINY = {"encoder": {"channels": [4, 8, 16]}}
@@ -121,6 +122,46 @@ def test_a_frozen_encoder_stays_frozen_in_a_copy_and_a_pickle() -> None:
         assert not twin.train().encoder.training
 
 
+def test_freezing_until_a_level_holds_all_that_it_is_computed_from_and_nothing_else() -> None:
+    model = tiny(block={"dropout": 0.5})
+    model.freeze_encoder(until=1)
+    model.eval().train()
+    stages = model.encoder.stages
+    before = encoder_state(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    x = torch.randn(2, 3, 16, 16)
+    assert torch.equal(model.encoder(x)[1], model.encoder(x)[1]), "dropout of what is frozen is off"
+    model(x).square().mean().backward()
+    optimizer.step()
+    changed = {key.split(".")[1] for key, value in encoder_state(model).items() if not torch.equal(before[key], value)}
+    assert changed == {"2"}
+    assert [stage.training for stage in stages] == [False, False, True]
+    model.freeze_encoder(until=0)
+    assert [any(p.requires_grad for p in stage.parameters()) for stage in stages] == [False, True, True]
+    assert [stage.training for stage in stages] == [False, True, True]
+    model.unfreeze_encoder()
+    assert all(p.requires_grad for p in model.encoder.parameters())
+    assert all(module.training for module in model.train().modules())
+
+
+def test_freezing_in_part_changes_neither_modes_nor_statistics_beside_it() -> None:
+    model = tiny()
+    model.decoder.eval()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    model.freeze_encoder(until=0)
+    assert model.head.training
+    assert not model.decoder.training
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("until", [3, -1, True, "stage1"])
+def test_a_level_that_the_encoder_does_not_have_cannot_be_frozen(until: object) -> None:
+    model = tiny()
+    with pytest.raises(ConfigError, match="expected a level of the encoder, from 0, the finest, to 2"):
+        model.freeze_encoder(until=until)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
 def test_reset_head_changes_the_classes_and_nothing_else() -> None:
     model = tiny(num_classes=2).to(torch.float64).eval()
     body = encoder_state(model)
@@ -146,11 +187,23 @@ def test_param_groups_hold_every_parameter_once_at_its_parts_rate() -> None:
     torch.optim.AdamW(groups)
 
 
-def gradients(model: DenseModel, x: torch.Tensor) -> dict[str, torch.Tensor]:
-    model.zero_grad()
-    torch.manual_seed(1)
-    model(x).square().mean().backward()
-    return {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+@pytest.mark.parametrize("encoder", [{"channels": [4, 8, 16]}, "timm/test_resnet"])
+def test_layer_decay_lowers_the_rates_towards_the_stem(encoder: str | dict[str, object]) -> None:
+    model = unetzoo.create("unet", encoder=encoder)
+    groups = model.param_groups(1.0, encoder=0.5, layer_decay=0.1)
+    rates = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
+    assert len(rates) == sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+    assert {rates[id(parameter)] for parameter in model.decoder.parameters()} == {1.0}
+    found = [rates[id(parameter)] for parameter in model.encoder.parameters()]
+    assert found == sorted(found), "both encoders list their parameters from the stem to the last stage"
+    assert found[-1] == pytest.approx(0.05)
+    assert len(set(found)) >= 3
+
+
+@pytest.mark.parametrize("layer_decay", [0, -1, 1.5])
+def test_a_layer_decay_that_is_no_factor_is_refused(layer_decay: float) -> None:
+    with pytest.raises(ConfigError, match="layer_decay"):
+        tiny().param_groups(1.0, layer_decay=layer_decay)
 
 
 @pytest.mark.parametrize(
@@ -159,31 +212,15 @@ def gradients(model: DenseModel, x: torch.Tensor) -> dict[str, torch.Tensor]:
 def test_gradient_checkpointing_keeps_every_gradient_and_saves_activations(overrides: dict[str, object]) -> None:
     model = tiny(**overrides).double()
     x = torch.randn(2, 3, 32, 32, dtype=torch.float64)
-    plain, kept = saved_bytes(model, x)
+    plain, kept = gradients_and_kept_bytes(model, x)
     model.set_gradient_checkpointing(True)
-    checkpointed, kept_less = saved_bytes(model, x)
+    checkpointed, kept_less = gradients_and_kept_bytes(model, x)
     assert plain.keys() == checkpointed.keys()
     for name, gradient in plain.items():
         torch.testing.assert_close(checkpointed[name], gradient, rtol=1e-9, atol=1e-12)
     assert kept_less < 0.7 * kept
     model.set_gradient_checkpointing(False)
-    assert saved_bytes(model, x)[1] == kept
-
-
-def saved_bytes(model: DenseModel, x: torch.Tensor) -> tuple[dict[str, torch.Tensor], int]:
-    sizes: dict[int, int] = {}
-
-    def note(tensor: torch.Tensor) -> torch.Tensor:
-        sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    weights = {parameter.data_ptr() for parameter in model.parameters()}
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        torch.manual_seed(1)
-        loss = model(x).square().mean()
-    kept = sum(size for pointer, size in sizes.items() if pointer not in weights)
-    del loss
-    return gradients(model, x), kept
+    assert gradients_and_kept_bytes(model, x)[1] == kept
 
 
 def test_deep_supervision_gives_a_list_in_training_and_a_tensor_in_evaluation() -> None:

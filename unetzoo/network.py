@@ -10,8 +10,9 @@ from torch import nn
 
 from .errors import ConfigError, InputError
 from .nn import dims
+from .nn.levels import Level, trace_levels
 from .nn.typing import Size
-from .parts import Checkpointable
+from .parts import Checkpointable, Layered
 
 if TYPE_CHECKING:
     from .card import ModelCard
@@ -56,7 +57,7 @@ class DenseModel(nn.Module):
         self._least = dims.per_axis(min_size, ndim)
         self.make_head = make_head
         self.encoder = self.center = self.decoder = self.head = None
-        self._encoder_frozen = False
+        self._frozen: tuple[str, ...] = ()
 
     def check_input(self, x: torch.Tensor) -> None:
         """Raise `InputError` if `x` is not what the model takes; costs nothing when compiled, exported or traced."""
@@ -79,20 +80,46 @@ class DenseModel(nn.Module):
             )
 
     def train(self, mode: bool = True) -> DenseModel:
-        """Set training mode; a frozen encoder stays in evaluation mode."""
+        """Set training mode; what is frozen of the encoder stays in evaluation mode."""
         super().train(mode)
-        if self._encoder_frozen:
-            self._part("encoder").eval()
+        self._hold_frozen()
         return self
 
-    def freeze_encoder(self) -> None:
-        """Stop the encoder from learning: no gradients, normalisation statistics and dropout as in evaluation."""
-        self._part("encoder").requires_grad_(False).eval()
-        self._encoder_frozen = True
+    def freeze_encoder(self, until: int | None = None) -> None:
+        """Stop the encoder from learning: no gradients, normalisation statistics and dropout as in evaluation.
+
+        Args:
+            until: the last level to freeze, by index from the finest, with all that its features are computed from:
+                the stem, and the stages up to that one. What an earlier call froze beyond it learns again. The whole
+                encoder unless told.
+
+        Raises:
+            ConfigError: the encoder has no such level.
+        """
+        encoder = self._part("encoder")
+        if until is None:
+            whole = frozenset(name for name, _ in encoder.named_parameters())
+            level = Level(whole, ("",))
+        else:
+            levels = self._levels()
+            if not isinstance(until, int) or isinstance(until, bool) or not 0 <= until < len(levels):
+                raise ConfigError(
+                    f"until is {until!r}; expected a level of the encoder, from 0, the finest, to {len(levels) - 1}"
+                )
+            level = levels[until]
+        self.unfreeze_encoder()
+        for name in level.parameters:
+            encoder.get_parameter(name).requires_grad_(False)
+        self._frozen = level.modules
+        self._hold_frozen()
+
+    def _hold_frozen(self) -> None:
+        for name in self._frozen:
+            self._part("encoder").get_submodule(name).eval()
 
     def unfreeze_encoder(self) -> None:
         """Let the encoder learn again; its mode follows the model's."""
-        self._encoder_frozen = False
+        self._frozen = ()
         self._part("encoder").requires_grad_(True).train(self.training)
 
     def reset_head(self, num_classes: int) -> None:
@@ -127,26 +154,61 @@ class DenseModel(nn.Module):
         decoder: float = 1.0,
         head: float = 1.0,
         weight_decay: float = 0.0,
+        layer_decay: float = 1.0,
     ) -> list[dict[str, object]]:
         """Return optimizer groups: each parameter once, `lr` times its part's factor.
 
         Weights are decayed by `weight_decay`; biases and normalisation parameters are not. Parameters outside the
-        four parts learn at `lr`.
+        four parts learn at `lr`. With a `layer_decay` below 1 the rate of an encoder's layer is multiplied by it once
+        for each layer from there to the decoder (Clark et al., "ELECTRA", ICLR 2020): layers as timm orders them in
+        its backbones, levels of features in other encoders.
+
+        Raises `ConfigError` if `layer_decay` is not above 0 and at most 1.
         """
+        if not 0 < layer_decay <= 1:
+            raise ConfigError(f"layer_decay is {layer_decay}; expected a factor above 0 and at most 1")
         factors = {"encoder": encoder, "center": center, "decoder": decoder, "head": head}
-        groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
+        distances = {} if layer_decay == 1 else self._layer_distances()
+        groups: dict[tuple[str, int, bool], list[nn.Parameter]] = {}
         for name, parameter in self.named_parameters():
-            part = name.partition(".")[0]
-            groups.setdefault((part if part in PARTS else "other", parameter.ndim > 1), []).append(parameter)
+            part, _, inner = name.partition(".")
+            distance = distances[inner] if part == "encoder" and distances else 0
+            key = (part if part in PARTS else "other", distance, parameter.ndim > 1)
+            groups.setdefault(key, []).append(parameter)
         return [
             {
-                "name": part if decayed else f"{part} without decay",
+                "name": " ".join(
+                    [
+                        part,
+                        *([f"layer {distance} from the end"] if distance else []),
+                        *([] if decayed else ["without decay"]),
+                    ]
+                ),
                 "params": parameters,
-                "lr": lr * factors.get(part, 1.0),
+                "lr": lr * factors.get(part, 1.0) * layer_decay**distance,
                 "weight_decay": weight_decay if decayed else 0.0,
             }
-            for (part, decayed), parameters in groups.items()
+            for (part, distance, decayed), parameters in groups.items()
         ]
+
+    def _layer_distances(self) -> dict[str, int]:
+        """How many layers each parameter of the encoder is from the decoder, by name; 1 for those of the last."""
+        encoder = self._part("encoder")
+        known = encoder.layer_distances() if isinstance(encoder, Layered) else None
+        if known is not None:
+            return known
+        distances = {name: 1 for name, _ in encoder.named_parameters()}
+        levels = self._levels()
+        for distance, level in enumerate(reversed(levels), start=1):
+            distances.update(dict.fromkeys(level.parameters, distance))
+        return distances
+
+    def _levels(self) -> list[Level]:
+        encoder = self._part("encoder")
+        some = next(encoder.parameters())
+        size = [max(32, least) for least in self._least]
+        x = torch.zeros(1, self.in_channels, *size, device=some.device, dtype=some.dtype)
+        return trace_levels(self, encoder, x)
 
     def _part(self, name: str) -> nn.Module:
         part = getattr(self, name)

@@ -60,3 +60,11 @@ class Checkpointable(Protocol):
 
     def set_gradient_checkpointing(self, enable: bool) -> None:
         """Turn it on or off."""
+
+
+@runtime_checkable
+class Layered(Protocol):
+    """An encoder that knows the order of its layers more finely than by the levels of its features."""
+
+    def layer_distances(self) -> dict[str, int] | None:
+        """Return how many layers each parameter is from the decoder, 1 for the last layer's; None if not known."""

@@ -7,8 +7,10 @@ import math
 import pytest
 import timm
 import torch
+from timm.optim import param_groups_layer_decay
 
 import unetzoo
+from tests.activations import gradients_and_kept_bytes
 from unetzoo.adapters.timm import TimmEncoder
 
 # One small backbone of each way that timm's features come: strides from 2, 4, 1, 8; channels last; windows; unpadded
@@ -188,34 +190,76 @@ def test_a_frozen_encoder_neither_learns_nor_drops_nor_moves_its_statistics() ->
     assert all(torch.equal(value, before[key]) for key, value in model.encoder.state_dict().items())
 
 
-@pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_efficientnet"])
-def test_gradient_checkpointing_reaches_the_backbone_and_changes_no_gradient(name: str, monkeypatch) -> None:
+def test_freezing_until_a_level_leaves_the_coarser_ones_to_learn() -> None:
+    model = unetzoo.create("unet", encoder={"name": "timm/test_resnet", "drop_path_rate": 0.5})
+    model.freeze_encoder(until=2)
+    model.eval().train()
+    before = {key: value.clone() for key, value in model.encoder.state_dict().items()}
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    model(torch.randn(2, 3, 64, 64)).square().mean().backward()
+    optimizer.step()
+    changed = {key for key, value in model.encoder.state_dict().items() if not torch.equal(before[key], value)}
+    assert {key.split(".")[1] for key in changed} == {"layer3", "layer4"}
+    with pytest.raises(unetzoo.ConfigError, match="to 4"):
+        model.freeze_encoder(until=5)
+
+
+def test_a_transformer_is_frozen_whole_at_its_first_level_but_for_the_coarser_pyramid() -> None:
+    model = unetzoo.create("unet", encoder={"name": "timm/test_vit", "pyramid_channels": 8})
+    model.freeze_encoder(until=1)
+    learning = {name for name, parameter in model.encoder.named_parameters() if parameter.requires_grad}
+    assert {".".join(name.split(".")[:3]) for name in learning} == {"pyramid.levels.2", "pyramid.levels.3"}
+    assert not model.train().encoder.model.training
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "convnext_atto", "tf_efficientnet_lite0", "test_vit", "xception41"])
+def test_layer_decay_is_timms_own(name: str) -> None:
+    whole = timm.create_model(name)
+    groups = param_groups_layer_decay(whole, layer_decay=0.5)
+    scales = {id(parameter): group["lr_scale"] for group in groups for parameter in group["params"]}
+    theirs = {key: scales[id(parameter)] for key, parameter in whole.named_parameters()}
+    model = unetzoo.create("unet", encoder=f"timm/{name}")
+    ours = {id(p): group["lr"] for group in model.param_groups(1.0, layer_decay=0.5) for p in group["params"]}
+    found = {}
+    for key, parameter in model.encoder.model.named_parameters():
+        plain = key.removeprefix("model.").removeprefix("body.")
+        known = [whole_key for whole_key in theirs if whole_key in (plain, plain.replace("_", ".", 1))]
+        found[known[0]] = ours[id(parameter)]
+    steepest = min(theirs.values())
+    assert len({found[key] for key in found}) > 3
+    ratios = {found[key] / theirs[key] for key in found}
+    assert max(ratios) == pytest.approx(min(ratios)), "the same layers, the decoder in the place of the classifier"
+    assert min(found.values()) == pytest.approx(steepest * max(ratios))
+    assert max(found.values()) == 0.5
+
+
+def test_the_new_pyramid_learns_at_the_decoders_rate() -> None:
+    model = unetzoo.create("unet", encoder="timm/test_vit")
+    rates = {id(p): group["lr"] for group in model.param_groups(1.0, layer_decay=0.5) for p in group["params"]}
+    assert {rates[id(parameter)] for parameter in model.encoder.pyramid.parameters()} == {1.0}
+
+
+def test_a_backbone_that_timm_has_no_order_for_decays_by_its_levels() -> None:
+    model = unetzoo.create("unet", encoder="timm/pit_ti_224")
+    rates = {group["lr"] for group in model.param_groups(1.0, layer_decay=0.5)}
+    assert rates == {1.0, 0.5, 0.25, 0.125}
+
+
+# hrnet has no checkpointing of timm's: it is computed again as a whole.
+@pytest.mark.parametrize("name", ["resnet18", "test_vit", "test_efficientnet", "hrnet_w18_small"])
+def test_gradient_checkpointing_reaches_the_backbone_saves_activations_and_changes_no_gradient(name: str) -> None:
     torch.manual_seed(0)
-    encoder = TimmEncoder(3, ndim=2, backbone=name)
-    for module in encoder.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-    x = torch.randn(2, 3, 64, 64)
-    repeated = 0
-    plain = torch.utils.checkpoint.checkpoint
-
-    def gradients() -> list[torch.Tensor]:
-        encoder.zero_grad()
-        sum(feature.square().mean() for feature in encoder(x)).backward()
-        return [parameter.grad.clone() for parameter in encoder.parameters()]
-
-    def counting(*args, **kwargs):
-        nonlocal repeated
-        repeated += 1
-        return plain(*args, **kwargs)
-
-    expected = gradients()
-    monkeypatch.setattr("torch.utils.checkpoint.checkpoint", counting)
-    monkeypatch.setattr("timm.models._manipulate.torch.utils.checkpoint.checkpoint", counting)
+    encoder = TimmEncoder(3, ndim=2, backbone=name, pyramid_channels=8).double()
+    x = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    expected, kept = gradients_and_kept_bytes(encoder, x)
     encoder.set_gradient_checkpointing(True)
-    for ours, theirs in zip(gradients(), expected, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
-    assert repeated > 0
+    found, kept_less = gradients_and_kept_bytes(encoder, x)
+    assert found.keys() == expected.keys()
+    for key, gradient in expected.items():
+        torch.testing.assert_close(found[key], gradient, rtol=1e-9, atol=1e-12)
+    assert kept_less < 0.6 * kept
+    encoder.set_gradient_checkpointing(False)
+    assert gradients_and_kept_bytes(encoder, x)[1] == kept
 
 
 def test_preprocessing_tells_mean_deviation_range_and_interpolation() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from ..errors import ConfigError, PluginError, nearest
 from ..network import DenseModel
+from ..nn.checkpointing import checkpointing
 from ..nn.resampling import interpolate
 
 
@@ -48,6 +49,7 @@ class WrappedModel(DenseModel):
         self.fixed_size = None if fixed_size is None else tuple(fixed_size)
         self.layouts: dict[str, dict[str, str | None]] = {}
         self._unused: tuple[str, ...] = ()
+        self._checkpointed: tuple[str, ...] = ()
 
     def call(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Run the network on what `forward` prepared; return its logits, finest first."""
@@ -57,13 +59,31 @@ class WrappedModel(DenseModel):
         """Return the logits of (N, in_channels, *spatial); a list, finest first, with deep supervision in training."""
         self.check_input(x)
         size = x.shape[2:]
-        outputs = [self._restore(logits, size) for logits in self.call(self._prepare(x))]
+        with checkpointing(map(self.get_submodule, self._checkpointed)):
+            outputs = [self._restore(logits, size) for logits in self.call(self._prepare(x))]
         return outputs[0] if len(outputs) == 1 else outputs
 
     def unfreeze_encoder(self) -> None:
         """Let the encoder learn again, but for what the network does not use."""
         super().unfreeze_encoder()
         self._set_aside()
+
+    def set_gradient_checkpointing(self, enable: bool = True) -> None:
+        """Compute the activations inside the network's blocks again in the backward pass instead of keeping them."""
+        self._checkpointed = tuple(self.find_blocks(self)) if enable else ()
+
+    def find_blocks(self, module: nn.Module) -> Iterator[str]:
+        """The names of the outermost blocks in `module`; a list of modules is none, as it is never called itself."""
+        for name, child in module.named_children():
+            called = any(child.children()) and type(child) not in (nn.ModuleList, nn.ModuleDict)
+            if called and self.is_block(module, child):
+                yield name
+            else:
+                yield from (f"{name}.{inner}" for inner in self.find_blocks(child))
+
+    def is_block(self, parent: nn.Module, child: nn.Module) -> bool:
+        """Whether a module with layers of its own is a block of the network: one of a row of such modules."""
+        return isinstance(parent, (nn.Sequential, nn.ModuleList, nn.ModuleDict))
 
     def _prepare(self, x: torch.Tensor) -> torch.Tensor:
         if self.fixed_size is not None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
@@ -25,3 +30,23 @@ class Stage(nn.Module):
         if self.gradient_checkpointing and torch.is_grad_enabled():
             return checkpoint(super().__call__, *inputs, use_reentrant=False)
         return super().__call__(*inputs)
+
+
+@contextmanager
+def checkpointing(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Within the context each of `modules`, which need not be stages, keeps only its inputs as a `Stage` does."""
+    chosen = list(modules) if torch.is_grad_enabled() else []
+    for module in chosen:
+        module.forward = partial(_checkpointed, module.forward)
+    try:
+        yield
+    finally:
+        for module in chosen:
+            del module.forward
+
+
+def _checkpointed(forward: Callable[..., Any], *inputs: Any, **named: Any) -> Any:
+    # A list can be changed by the module that it is given to: a second pass would start from something else.
+    if any(isinstance(given, (list, dict)) for given in (*inputs, *named.values())):
+        return forward(*inputs, **named)
+    return checkpoint(forward, *inputs, use_reentrant=False, **named)

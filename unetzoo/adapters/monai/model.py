@@ -68,6 +68,11 @@ class MonaiModel(WrappedModel):
         self.layouts = {"monai": {"*": "network.*", **dropped}}
         self.find_unused(self.fixed_size or [max(32, 2 * divisor) for divisor in self.divisor])
 
+    def is_block(self, parent: nn.Module, child: nn.Module) -> bool:
+        """Whether a module is one of MONAI's blocks, or one of a list of modules; MONAI nests its sequences."""
+        listed = isinstance(parent, (nn.ModuleList, nn.ModuleDict))
+        return listed or type(child).__module__.startswith("monai.networks.blocks")
+
     def _prepare(self, x: torch.Tensor) -> torch.Tensor:
         sides = zip(x.shape[2:], self.divisor, strict=True)
         if self.fixed_size is None and all(type(side) is int and side <= divisor for side, divisor in sides):

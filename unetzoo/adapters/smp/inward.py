@@ -17,6 +17,7 @@ from ...errors import ConfigError, UnknownNameError, nearest
 from ...network import DenseModel
 from ...nn.resampling import interpolate
 from ..timm.families import takes
+from ..timm.layers import set_grad_checkpointing
 from ..timm.weights import preprocessing_of
 from ..wrapping import WrappedModel, build, component
 
@@ -87,11 +88,17 @@ class SmpModel(WrappedModel):
         return [interpolate(self.head(decoded), x.shape[2:])]
 
     def set_gradient_checkpointing(self, enable: bool = True) -> None:
-        """Turn timm's own checkpointing on or off; smp's encoders have none."""
+        """Compute the activations inside blocks again in the backward pass; backbones of timm do it timm's own way.
+
+        An encoder that is not made of blocks is computed again as a whole.
+        """
+        super().set_gradient_checkpointing(enable)
+        inner = {name for name in self._checkpointed if name.startswith("encoder.")}
         backbone = getattr(self.encoder, "model", None)
-        net = backbone if hasattr(backbone, "set_grad_checkpointing") else getattr(backbone, "model", None)
-        if net is not None and hasattr(net, "set_grad_checkpointing"):
-            net.set_grad_checkpointing(enable)
+        by_timm = isinstance(backbone, nn.Module) and set_grad_checkpointing(backbone, enable)
+        if enable and (isinstance(backbone, nn.Module) or not inner):
+            outer = [name for name in self._checkpointed if name not in inner]
+            self._checkpointed = (*outer, *([] if by_timm else ["encoder"]))
 
 
 class SmpProvider:

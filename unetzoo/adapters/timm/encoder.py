@@ -9,14 +9,16 @@ from typing import Any, cast
 import timm
 import torch
 from timm.layers import Format
-from timm.models import FeatureInfo, FeatureListNet, PretrainedCfg
+from timm.models import FeatureInfo, PretrainedCfg
 from torch import nn
 from torch.nn import functional as F
 
 from ...errors import ConfigError
+from ...nn.checkpointing import checkpointing
 from ...nn.resampling import fit, interpolate
 from .families import family, family_name, takes
 from .inflation import inflate
+from .layers import layer_order, set_grad_checkpointing
 from .pyramid import STRIDES, Pyramid
 from .weights import preprocessing_of, read_source
 
@@ -81,6 +83,8 @@ class TimmEncoder(nn.Module):
         }
         if pretrained and weights is not None:
             given["pretrained_cfg_overlay"] = {"state_dict": read_source(weights, backbone)}
+        self.backbone = backbone
+        self.checkpoint_whole = False
         self.model = _build(backbone, in_channels, given, pretrained=pretrained)
         for name in facts.unused:
             _remove(self.model, name)
@@ -112,7 +116,8 @@ class TimmEncoder(nn.Module):
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Return one tensor a level."""
         size = x.shape[2:]
-        features = list(self.model(self._adapt(x)))
+        with checkpointing([self.model] if self.checkpoint_whole else []):
+            features = list(self.model(self._adapt(x)))
         if self.channels_last:
             features = [feature.permute(0, 3, 1, 2) for feature in features]
         if self.pyramid is not None:
@@ -125,12 +130,20 @@ class TimmEncoder(nn.Module):
         ]
 
     def set_gradient_checkpointing(self, enable: bool) -> None:
-        """Turn timm's own checkpointing on or off, in the backbones that have it."""
-        net = self.model if hasattr(self.model, "set_grad_checkpointing") else self.model.model
-        try:
-            cast(FeatureListNet, net).set_grad_checkpointing(enable)
-        except AssertionError:
-            return
+        """Turn timm's own checkpointing on or off; a backbone that has none is computed again as a whole."""
+        self.checkpoint_whole = not set_grad_checkpointing(self.model, enable) and enable
+
+    def layer_distances(self) -> dict[str, int] | None:
+        """Return how many layers each parameter is from the decoder, in timm's order; None where timm has none.
+
+        The pyramid that a backbone of one stride gets is new, like the decoder: 0.
+        """
+        order = layer_order(self.model, self.backbone)
+        if order is None:
+            return None
+        deepest = max(order.values())
+        distances = {f"model.{name}": deepest + 1 - place for name, place in order.items()}
+        return {name: distances.get(name, 0) for name, _ in self.named_parameters()}
 
     def _adapt(self, x: torch.Tensor) -> torch.Tensor:
         """Bring the image to a size that the backbone takes."""
