@@ -101,6 +101,15 @@ def test_a_palette_is_an_index_or_a_colour_as_the_table_needs_it(tmp_path: Path)
     assert read_image(tmp_path / "a.png").shape == (2, 2, 3)
 
 
+def test_a_palette_in_a_tiff_is_an_index_or_a_colour_too(tmp_path: Path) -> None:
+    palette = np.zeros((3, 256), np.uint16)
+    palette[:, 1] = 60 * 256, 50 * 256, 40 * 256
+    indices = np.array([[0, 1], [1, 0]], np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", indices, photometric="palette", colormap=palette)
+    assert read_mask(tmp_path / "a.tif").tolist() == [[0, 1], [1, 0]]
+    assert read_mask(tmp_path / "a.tif", colours=True)[0].tolist() == [[0, 0, 0], [60, 50, 40]]
+
+
 def test_an_archive_may_hold_image_and_mask(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", image=RAMP, mask=RAMP // 200)
     np.testing.assert_array_equal(read_mask(tmp_path / "a.npz"), RAMP // 200)
