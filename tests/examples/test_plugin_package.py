@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import site as site_packages
 import subprocess
 import sys
+import sysconfig
+import venv
 from pathlib import Path
 
 import pytest
@@ -21,6 +24,42 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, "-m", "pip", "install", *options, "--target", str(folder), str(PACKAGE)]
     subprocess.run(command, check=True)
     return folder
+
+
+@pytest.fixture(scope="module")
+def python(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment that has the package, beside everything that is installed here."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder)
+    purelib = Path(sysconfig.get_path("purelib", "venv", vars={"base": str(folder)}))
+    folders = [str(site), sysconfig.get_path("purelib"), site_packages.getusersitepackages()]
+    lines = [f"import site; site.addsitedir({path!r})" for path in folders]
+    (purelib / "beside.pth").write_text("\n".join(lines) + "\n")
+    return Path(sysconfig.get_path("scripts", "venv", vars={"base": str(folder)})) / "python"
+
+
+def run_suite(python: Path, folder: Path, *arguments: str) -> str:
+    """What `pytest --unetzoo=...` says in the package's environment, run from an empty folder."""
+    command = [str(python), "-m", "pytest", "-v", "-p", "no:cacheprovider", "-c", os.devnull, *arguments]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
+
+
+def test_the_package_holds_its_networks_to_the_contract_in_its_own_environment(python: Path, tmp_path: Path) -> None:
+    chosen = "check_output_shape or check_param_grads or check_state_dict_roundtrip or check_unknown_kwargs"
+    out = run_suite(python, tmp_path, "--unetzoo=ghost_flat,ghost_unet", "-k", chosen)
+    assert "unetzoo::ghost_flat::check_output_shape PASSED" in out, out
+    assert "unetzoo::ghost_unet::check_state_dict_roundtrip PASSED" in out, out
+    assert "FAILED" not in out
+    assert "10 passed" in out, out
+
+
+@pytest.mark.slow
+def test_the_networks_of_the_package_pass_the_whole_suite(python: Path, tmp_path: Path) -> None:
+    out = run_suite(python, tmp_path, "--unetzoo=ghost_flat,ghost_unet")
+    assert "FAILED" not in out, out
+    assert " passed" in out, out
 
 
 def run_with_plugin(site: Path, code: str) -> object:

@@ -167,6 +167,7 @@ def agree(actual: Tensor, expected: Tensor, tolerance: float, what: str, hint: s
     ``tolerance=0`` asks for bitwise equality. NaN never agrees. ``what`` names the compared thing, ``hint`` the likely
     cause; both go into the failure message. Raises CheckFailed; returns the figure held against the tolerance.
     """
+    actual, expected = actual.detach(), expected.detach()
     tail = f". {hint}" if hint else ""
     expect(actual.shape == expected.shape, f"{what}: shape {list(actual.shape)}, expected {list(expected.shape)}{tail}")
     expect(actual.dtype == expected.dtype, f"{what}: dtype {actual.dtype}, expected {expected.dtype}{tail}")
@@ -174,7 +175,7 @@ def agree(actual: Tensor, expected: Tensor, tolerance: float, what: str, hint: s
     if not measured <= tolerance:
         where = ""
         if actual.is_floating_point() and actual.numel():
-            difference = (actual.detach() - expected.detach()).abs().nan_to_num(nan=torch.inf)
+            difference = (actual - expected).abs().nan_to_num(nan=torch.inf)
             at = [int(i) for i in torch.unravel_index(difference.argmax(), difference.shape)]
             where = f", worst at index {at}: got {float(actual[tuple(at)]):.6g}, not {float(expected[tuple(at)]):.6g}"
         bound = "bitwise equality" if tolerance == 0 else f"at most {tolerance:g}"
