@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from unetzoo.errors import ConfigError, nearest
 from unetzoo.training.data.classes import ClassTable
 from unetzoo.training.data.config import DataConfig
 from unetzoo.training.data.errors import DataError
@@ -132,15 +131,8 @@ def load_data(
     another size than its mask, another number of channels than the rest, or values and colours outside the class
     table. Raises `ConfigError` for an unknown split.
     """
-    found, problems = find_entries(config)
-    for split in splits or ():
-        if split not in found:
-            raise ConfigError(f"no split {split!r}{nearest(split, found)} (splits: {', '.join(found)})")
-    folders = {
-        split: SegmentationFolder(entries, config)
-        for split, entries in found.items()
-        if splits is None or split in splits
-    }
+    found, problems = find_entries(config, splits)
+    folders = {split: SegmentationFolder(entries, config) for split, entries in found.items()}
     in_channels = _verify(folders, problems, progress)
     if problems:
         raise DataError.of(config.root, problems)

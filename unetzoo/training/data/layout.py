@@ -5,10 +5,11 @@ from __future__ import annotations
 import fnmatch
 import random
 import re
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from unetzoo.errors import ConfigError, nearest
 from unetzoo.training.data.config import DataConfig
 from unetzoo.training.data.errors import DataError
 from unetzoo.training.data.presets import FOLDER
@@ -27,23 +28,35 @@ class Entry:
     mask: Path | None
 
 
-def find_entries(config: DataConfig) -> tuple[dict[str, list[Entry]], list[str]]:
-    """The entries of each split, in order, and the problems found: what is missing, doubled or in two splits."""
+def find_entries(config: DataConfig, wanted: Sequence[str] | None = None) -> tuple[dict[str, list[Entry]], list[str]]:
+    """The entries of each split, or of those wanted, and the problems found: what is missing, doubled or in two splits.
+
+    Raises `DataError` for a data set that is not there at all, and `ConfigError` for an unknown split.
+    """
     if not config.root.is_dir():
         raise DataError(f"{config.root}: no such folder; root must name the folder of the data set")
     problems: list[str] = []
     splits: dict[str, list[Entry]] = {}
     if config.in_folders:
-        for split, folder in (config.splits or {}).items():
-            pairs = _pairs(config, str(folder), problems)
+        folders = config.splits or {}
+        for split in _chosen(folders, wanted):
+            pairs = _pairs(config, str(folders[split]), problems)
             splits[split] = _entries(pairs, sorted(pairs.images), config, problems)
     else:
         pairs = _pairs(config, None, problems)
-        for split, names in _split_names(config, pairs, problems).items():
-            splits[split] = _entries(pairs, names, config, problems)
-        _check_disjoint(splits, problems)
+        names = _split_names(config, pairs, problems)
+        _check_disjoint(names, problems)
+        for split in _chosen(names, wanted):
+            splits[split] = _entries(pairs, names[split], config, problems)
     problems += [f"split {split!r} is empty" for split, entries in splits.items() if not entries and not problems]
     return {split: entries[: config.limit] for split, entries in splits.items()}, problems
+
+
+def _chosen(splits: Collection[str], wanted: Sequence[str] | None) -> list[str]:
+    for split in wanted or ():
+        if split not in splits:
+            raise ConfigError(f"no split {split!r}{nearest(split, splits)} (splits: {', '.join(splits)})")
+    return [split for split in splits if wanted is None or split in wanted]
 
 
 @dataclass(frozen=True)
@@ -167,9 +180,9 @@ def _name_in(line: str, known: Container[str]) -> str:
     return line.split()[0]
 
 
-def _check_disjoint(splits: dict[str, list[Entry]], problems: list[str]) -> None:
+def _check_disjoint(splits: dict[str, list[str]], problems: list[str]) -> None:
     seen: dict[str, str] = {}
-    for split, entries in splits.items():
-        for entry in entries:
-            if seen.setdefault(entry.name, split) != split:
-                problems.append(f"{entry.name}: stands in both {seen[entry.name]!r} and {split!r}")
+    for split, names in splits.items():
+        for name in names:
+            if seen.setdefault(name, split) != split:
+                problems.append(f"{name}: stands in both {seen[name]!r} and {split!r}")
