@@ -128,7 +128,10 @@ def _read_tiff(path: Path, ndim: int, *, palette_as_colour: bool) -> Array:
 def _read_nifti(path: Path) -> Array:
     import nibabel
 
-    return np.asanyarray(nibabel.nifti1.load(path).dataobj)
+    image = nibabel.load(path)
+    if not isinstance(image, nibabel.spatialimages.SpatialImage):
+        raise DataError(f"{path}: expected a volume, got {type(image).__name__}")
+    return np.asanyarray(image.dataobj)
 
 
 def _read_npz(path: Path, role: Role) -> Array:
