@@ -43,7 +43,7 @@ def nuclei_recipe(tmp_path: Path) -> Callable[..., Path]:
             "batch_size": 2,
             "tensorboard": False,
         }
-        path = tmp_path / "recipe.yaml"
+        path = tmp_path / "mine.yaml"
         path.write_text(yaml.safe_dump({**recipe, **changes}), encoding="utf-8")
         return path
 

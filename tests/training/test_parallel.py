@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from unetzoo.errors import ConfigError
 from unetzoo.training.loop import train
 from unetzoo.training.recipe import read_recipe
 from unetzoo.training.runs import RunFolder
@@ -44,3 +45,13 @@ def test_two_processes_have_the_losses_of_one_with_the_doubled_batch(
     for alone, together in zip(one, two, strict=True):
         del alone["iou" if "iou" in alone else "epoch"], together["iou" if "iou" in together else "epoch"]
         assert together == pytest.approx(alone, rel=2e-6)
+
+
+def test_a_launch_that_starts_one_process_of_several_is_refused(
+    nuclei_recipe: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What `accelerate launch --cpu --num_processes 2` gives the one process that it starts.
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    with pytest.raises(ConfigError, match="one process of several"):
+        train(read_recipe(nuclei_recipe()), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

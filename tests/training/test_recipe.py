@@ -6,12 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 import unetzoo
 from unetzoo.cli.options import parse_overrides
 from unetzoo.errors import ConfigError
 from unetzoo.training.losses import make_loss
-from unetzoo.training.recipe import read_recipe, recipe_text
+from unetzoo.training.recipe import Recipe, read_recipe, recipe_text
 
 RECIPES = sorted((Path(__file__).parents[2] / "examples" / "recipes").glob("*.yaml"))
 DATA = "data: {root: nuclei, classes: [rest, nucleus]}\n"
@@ -78,3 +79,10 @@ def test_paths_are_relative_to_the_recipe_and_a_written_recipe_reads_as_the_same
     assert read_recipe(write(tmp_path / "elsewhere", recipe_text(recipe))) == recipe
     whole = read_recipe(nuclei_recipe(ema=0.5, schedule={"name": "poly", "power": 2.0}, augment={"flip": ["width"]}))
     assert read_recipe(write(tmp_path, recipe_text(whole))) == whole
+
+
+def test_the_documented_recipe_can_be_read_and_shows_every_key(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    recipe = write(tmp_path, text.split("```yaml\n")[1].split("```")[0])
+    assert read_recipe(recipe).epochs == 24
+    assert list(yaml.safe_load(recipe.read_text(encoding="utf-8"))) == list(Recipe.model_fields)

@@ -8,7 +8,6 @@ from itertools import islice
 from pathlib import Path
 
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
 from rich.console import Console
 from torch import nn
 from torch.utils.data import DataLoader
@@ -20,6 +19,7 @@ from unetzoo.training.data import RandomCrops, load_data
 from unetzoo.training.determinism import deterministic, seed_everything
 from unetzoo.training.evaluation import evaluate
 from unetzoo.training.failures import NonFiniteError, explained
+from unetzoo.training.launching import make_accelerator
 from unetzoo.training.learner import Learner
 from unetzoo.training.metrics import SegmentationScores
 from unetzoo.training.pictures import draw_curves, draw_predictions, save_figure
@@ -74,10 +74,7 @@ def train(
     """
     run = RunFolder(out)
     run.check(recipe, resume=resume)
-    kept = DistributedDataParallelKwargs(find_unused_parameters=recipe.freeze_encoder_epochs > 0)
-    accelerator = Accelerator(
-        gradient_accumulation_steps=recipe.accumulate, mixed_precision=precision, cpu=cpu, kwargs_handlers=[kept]
-    )
+    accelerator = make_accelerator(recipe, precision=precision, cpu=cpu)
     with deterministic() if recipe.deterministic else nullcontext(), explained(recipe, run.last):
         return _Run(recipe, run, accelerator, resume, console).go()
 

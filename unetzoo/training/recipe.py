@@ -55,18 +55,18 @@ class Recipe(BaseModel):
     freeze_encoder_epochs: int = Field(0, ge=0, strict=True, description="first epochs, in which the encoder is kept")
     sync_batch_norm: bool = Field(True, description="normalise over the batches of all processes")
 
+    evaluate_every: Positive = Field(1, description="epochs")
     monitor: Literal["mean_iou", "mean_dice", "pixel_accuracy"] = "mean_iou"
     keep: Literal["best", "last"] = Field("best", description="which weights the run ends with")
     early_stopping: Positive | None = Field(None, description="evaluations without a better score, after which to stop")
-    evaluate_every: Positive = Field(1, description="epochs")
     checkpoint_every: Positive | None = Field(None, description="steps; each epoch's end is kept as well")
 
     seed: int = Field(0, ge=0, strict=True)
     workers: int = Field(0, ge=0, strict=True, description="processes that read and crop images")
     channels_last: bool = False
     gradient_checkpointing: bool = False
-    tensorboard: bool = True
     deterministic: bool = Field(True, description="only kernels that give the same result every time; slower on GPUs")
+    tensorboard: bool = True
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:

@@ -1,0 +1,41 @@
+"""What accelerate is asked for, and launches that would not do what they seem to."""
+
+from __future__ import annotations
+
+import os
+
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, DistributedType
+
+from unetzoo.errors import ConfigError
+from unetzoo.training.recipe import Recipe
+
+REPLICATED = {name for name in DistributedType if name.value == "NO" or name.value.startswith("MULTI_")}
+
+
+def make_accelerator(recipe: Recipe, *, precision: str | None, cpu: bool) -> Accelerator:
+    """Return the accelerator of this process, as launched.
+
+    Raises `ConfigError` for a launch that shards the parameters, and for one that was to have several processes on the
+    CPU but has started only this one.
+    """
+    accelerator = Accelerator(
+        gradient_accumulation_steps=recipe.accumulate,
+        mixed_precision=precision,
+        cpu=cpu,
+        # Parameters of an encoder that is frozen at first have no gradient in these steps.
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=recipe.freeze_encoder_epochs > 0)],
+    )
+    if accelerator.distributed_type not in REPLICATED:
+        raise ConfigError(
+            f"launched for {accelerator.distributed_type.value}: parameters that are sharded cannot be trained here; "
+            "launch without it, so that every process holds the network"
+        )
+    # accelerate sets the address for the processes that it was told of; without MPI it starts one of them.
+    if accelerator.num_processes == 1 and "MASTER_ADDR" in os.environ and "WORLD_SIZE" not in os.environ:
+        raise ConfigError(
+            "`accelerate launch --cpu` has started one process of several, which it does without MPI; use "
+            "`torchrun --nproc_per_node N -m unetzoo train ... --cpu` or `accelerate launch --multi_gpu "
+            "--num_processes N -m unetzoo train ... --cpu`"
+        )
+    return accelerator
