@@ -6,9 +6,10 @@ from unetzoo.training.data.classes import ClassTable
 from unetzoo.training.data.config import DataConfig
 from unetzoo.training.data.crops import RandomCrops
 from unetzoo.training.data.errors import DataError
-from unetzoo.training.data.folder import Sample, SegmentationData, SegmentationFolder, load_data
+from unetzoo.training.data.loading import SegmentationData, load_data
 from unetzoo.training.data.normalise import Normalise, Standardise, normalisation
 from unetzoo.training.data.presets import Preset, list_presets, preset
+from unetzoo.training.data.samples import Sample, SegmentationFolder
 
 __all__ = [
     "ClassTable",

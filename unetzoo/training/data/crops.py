@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from unetzoo.training.data.folder import Sample, SegmentationFolder
+from unetzoo.training.data.samples import Sample, SegmentationFolder
 
 
 class RandomCrops(Dataset[Sample]):

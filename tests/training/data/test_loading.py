@@ -210,3 +210,17 @@ def test_hidden_and_other_files_are_passed_over(six: Path) -> None:
     (six / "images" / "._a0.png").write_bytes(b"")
     (six / "images" / "Thumbs.db").write_bytes(b"")
     assert len(names(six, splits={"train": 1.0})["train"]) == 6
+
+
+def test_whether_all_images_lie_in_0_to_1_is_measured_and_imagenet_needs_it(tmp_path: Path, write: Write) -> None:
+    for number, brightest in enumerate((1.0, 200.0)):
+        (tmp_path / "images").mkdir(exist_ok=True)
+        np.savez(tmp_path / "images" / f"{number}.npz", np.linspace(0, brightest, 4).reshape(2, 2))
+        write(f"masks/{number}.png", np.eye(2, dtype=np.uint8))
+    (tmp_path / "train.txt").write_text("0\n", encoding="utf-8")
+    assert load_data(config(tmp_path)).unit_range
+    assert not load_data(config(tmp_path, normalise="image")).unit_range
+    (tmp_path / "train.txt").write_text("0\n1\n", encoding="utf-8")
+    assert not load_data(config(tmp_path)).unit_range
+    options = {"normalise": "imagenet", "channels": "rgb"}
+    assert f"{tmp_path}/images/1.npz: holds values outside 0 to 1" in problems(tmp_path, **options)

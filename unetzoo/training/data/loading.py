@@ -1,0 +1,87 @@
+"""Loading a data set: its files found, every one of them verified, and its splits as torch data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from unetzoo.training.data.classes import ClassTable
+from unetzoo.training.data.config import DataConfig
+from unetzoo.training.data.errors import DataError
+from unetzoo.training.data.layout import find_entries
+from unetzoo.training.data.normalise import normalisation
+from unetzoo.training.data.samples import SegmentationFolder
+from unetzoo.training.data.verifying import Progress, verify
+
+
+@dataclass(frozen=True)
+class SegmentationData:
+    """A data set whose files were all read once and found in order.
+
+    `unit_range` tells that all samples' images lie in 0 to 1. `normalise` is to be applied to batches after augmentation:
+    it does what the samples do not have in them yet.
+    """
+
+    config: DataConfig
+    splits: dict[str, SegmentationFolder]
+    in_channels: int
+    unit_range: bool
+
+    @property
+    def classes(self) -> ClassTable:
+        """The class table."""
+        return self.config.table
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes, void not counted."""
+        return len(self.classes)
+
+    @property
+    def ndim(self) -> int:
+        """2 for pictures, 3 for volumes."""
+        return self.config.ndim
+
+    @property
+    def train(self) -> SegmentationFolder | None:
+        """The split `train`, if there is one."""
+        return self.splits.get("train")
+
+    @property
+    def val(self) -> SegmentationFolder | None:
+        """The split `val`, if there is one."""
+        return self.splits.get("val")
+
+    @property
+    def test(self) -> SegmentationFolder | None:
+        """The split `test`, if there is one."""
+        return self.splits.get("test")
+
+    @property
+    def normalise(self) -> nn.Module:
+        """The normalisation of batches."""
+        return nn.Identity() if self.config.normalise == "image" else normalisation(self.config)
+
+
+def load_data(
+    config: DataConfig, splits: Sequence[str] | None = None, progress: Progress | None = None
+) -> SegmentationData:
+    """Find the files of a data set, read every one of them, and return its splits.
+
+    Args:
+        config: the data set.
+        splits: only these splits.
+        progress: is called with the number of files read and of all files.
+
+    Raises `DataError` that tells all problems at once, each with its file: what is missing, cannot be read, has
+    another size than its mask, another number of channels than the rest, or values and colours outside the class
+    table. Raises `ConfigError` for an unknown split.
+    """
+    found, problems = find_entries(config, splits)
+    folders = {split: SegmentationFolder(entries, config) for split, entries in found.items()}
+    in_channels, unit_range = verify(folders, problems, progress)
+    if problems:
+        raise DataError.of(config.root, problems)
+    return SegmentationData(config, folders, in_channels, unit_range)
