@@ -41,3 +41,14 @@ def test_the_convolution_has_a_quarter_of_the_channels():
 def test_fewer_channels_than_come_in_are_refused():
     with pytest.raises(ConfigError, match="cannot turn 8 into 4"):
         ENetBottleneck(8, 4, ndim=2)
+
+
+def test_an_odd_size_is_rounded_up_so_that_its_last_row_counts() -> None:
+    block = ENetBottleneck(8, 8, ndim=2, stride=2).eval()
+    x = torch.randn(1, 8, 5, 7, requires_grad=True)
+    y = block(x)
+    assert y.shape[2:] == (3, 4)
+    y.square().sum().backward()
+    assert x.grad is not None
+    assert x.grad[:, :, -1].any()
+    assert x.grad[..., -1].any()

@@ -56,7 +56,8 @@ class ENetBottleneck(nn.Module):
         kernels: list[Size] = [3]
         if asymmetric is not None:
             kernels = [tuple(asymmetric if a == axis else 1 for a in range(ndim)) for axis in range(ndim)]
-        self.pool = dims.max_pool(ndim)(step, step) if set(step) != {1} else nn.Identity()
+        self.step = step
+        self.pool = dims.max_pool(ndim)(step, step, ceil_mode=True) if set(step) != {1} else nn.Identity()
         self.added = out_channels - in_channels
         self.branch = nn.Sequential(
             ConvNormAct(
@@ -74,4 +75,7 @@ class ENetBottleneck(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Run the block."""
         main = nn.functional.pad(self.pool(x), [0, 0] * (x.ndim - 2) + [0, self.added])
+        if set(self.step) != {1}:  # the branch keeps the remainder, as the pool does
+            sides = zip(reversed(x.shape[2:]), reversed(self.step), strict=True)
+            x = nn.functional.pad(x, [side for size, step in sides for side in (0, -size % step)])
         return self.act(main + self.branch(x))
