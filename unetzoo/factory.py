@@ -255,7 +255,7 @@ def _plan(
     if block and "block" not in options and accepts(component, "block"):
         options["block"] = block
     mistakes: list[Mistake] = []
-    for key in [key for key in options if is_block_option(key)]:
+    for key in [key for key in options if is_block_option(key) and accepts(component, key)]:
         own = named(options[key])
         if not isinstance(own, Mapping):
             mistakes.append(Mistake((*path, key), f"expected the name of a block, or a mapping, got {own!r}"))

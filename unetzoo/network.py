@@ -124,20 +124,23 @@ class DenseModel(nn.Module):
 
     def reset_head(self, num_classes: int) -> None:
         """Replace the head by a fresh one for `num_classes`, of the old one's dtype and on its device."""
+        if not isinstance(num_classes, int) or num_classes < 1:
+            raise ConfigError(f"num_classes is {num_classes!r}; expected a whole number from 1")
+        self._replace_head(num_classes)
+        self.num_classes = num_classes
+        if self.config is not None:
+            self.config = self.config.model_copy(update={"num_classes": num_classes})
+
+    def _replace_head(self, num_classes: int) -> None:
         if self.make_head is None:
             raise ConfigError(
                 f"{type(self).__name__} has no head that can be replaced; create it with num_classes instead"
             )
-        if not isinstance(num_classes, int) or num_classes < 1:
-            raise ConfigError(f"num_classes is {num_classes!r}; expected a whole number from 1")
         old = next(self._part("head").parameters())
         head = self.make_head(num_classes)
         if self.initialise is not None:
             self.initialise(head)
         self.head = head.to(old.device, old.dtype).train(self.training)
-        self.num_classes = num_classes
-        if self.config is not None:
-            self.config = self.config.model_copy(update={"num_classes": num_classes})
 
     def set_gradient_checkpointing(self, enable: bool = True) -> None:
         """Compute activations again in the backward pass instead of keeping them, in every part that can."""

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 import unetzoo
+from tests.activations import gradients_and_kept_bytes
 
 SMALL_DYNUNET = {"filters": [4, 8, 8, 8, 8]}
 NETWORKS = {
@@ -87,6 +88,55 @@ def test_vnets_dropout_is_that_of_its_dimensions_and_can_be_turned_off() -> None
     kinds = {type(module) for module in model.modules() if "Dropout" in type(module).__name__}
     assert kinds <= {nn.Dropout2d}
     assert {module.p for module in model.modules() if isinstance(module, nn.Dropout2d)} == {0.0}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_output_layers_are_replaced_for_another_number_of_classes_and_no_others(name: str) -> None:
+    model = create(name).eval()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    model.reset_head(3)
+    fresh = {key.rpartition(".")[0] for key, value in model.state_dict().items() if not torch.equal(before[key], value)}
+    model.reset_head(5)
+    assert model.eval()(torch.randn(1, 1, 64, 64)).shape == (1, 5, 64, 64)
+    after = model.state_dict()
+    assert after.keys() == before.keys()
+    reshaped = {key.rpartition(".")[0] for key in after if after[key].shape != before[key].shape}
+    assert fresh <= reshaped
+    assert len(fresh) > 0
+    kept = [key for key in after if key.rpartition(".")[0] not in reshaped]
+    assert len(kept) > len(after) / 2
+    assert all(torch.equal(after[key], before[key]) for key in kept)
+    assert model.num_classes == model.config.num_classes == 5
+
+
+def test_the_heads_of_deep_supervision_are_replaced_as_well() -> None:
+    model = create("dynunet", deep_supervision=True)
+    model.reset_head(5)
+    assert [logits.shape[1] for logits in model(torch.randn(2, 1, 32, 32))] == [5, 5]
+
+
+@pytest.mark.parametrize("name", ["segresnetds", "swinunetr", "unet"])
+def test_gradient_checkpointing_saves_activations_and_changes_no_gradient(name: str) -> None:
+    torch.manual_seed(0)
+    model = create(name).double()
+    x = torch.randn(2, 1, 64, 64, dtype=torch.float64)
+    expected, kept = gradients_and_kept_bytes(model, x)
+    model.set_gradient_checkpointing(True)
+    copy.deepcopy(model)
+    found, kept_less = gradients_and_kept_bytes(model, x)
+    assert found.keys() == expected.keys()
+    for key, gradient in expected.items():
+        torch.testing.assert_close(found[key], gradient, rtol=1e-9, atol=1e-12)
+    assert kept_less < 0.8 * kept
+    model.set_gradient_checkpointing(False)
+    assert gradients_and_kept_bytes(model, x)[1] == kept
+
+
+def test_options_named_like_our_blocks_are_monais_own() -> None:
+    plain = create("unetr", res_block=False, conv_block=True)
+    assert sum(p.numel() for p in plain.parameters()) != sum(p.numel() for p in create("unetr").parameters())
+    with pytest.raises(unetzoo.ConfigError, match="rez_block"):
+        create("unetr", rez_block=True)
 
 
 def test_an_unknown_option_is_refused() -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import ConfigError
 from .wrapping import WrappedModel, build, import_library
 
 
@@ -71,17 +70,12 @@ class DiffusersUNet(WrappedModel):
         step = self.timestep if timestep is None else timestep
         return self._restore(self.unet(self._prepare(x), step, return_dict=False)[0], x.shape[2:])
 
-    def reset_head(self, num_classes: int) -> None:
-        """Replace the last convolution by a fresh one for `num_classes`, of the old one's dtype and on its device."""
-        if not isinstance(num_classes, int) or num_classes < 1:
-            raise ConfigError(f"num_classes is {num_classes!r}; expected a whole number from 1")
+    def _replace_head(self, num_classes: int) -> None:
+        """Replace the last convolution."""
         old = self.unet.conv_out
         fresh = nn.Conv2d(old.in_channels, num_classes, old.kernel_size, padding=old.padding)
         self.unet.conv_out = fresh.to(old.weight.device, old.weight.dtype).train(self.training)
         self.unet.register_to_config(out_channels=num_classes)
-        self.num_classes = num_classes
-        if self.config is not None:
-            self.config = self.config.model_copy(update={"num_classes": num_classes})
 
     def set_gradient_checkpointing(self, enable: bool = True) -> None:
         """Turn diffusers' own checkpointing on or off."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -56,22 +58,29 @@ class MonaiModel(WrappedModel):
             divisor=facts.divisor(chosen, ndim),
             fixed_size=((size,) * ndim if isinstance(size, int) else size) if facts.sized else None,
         )
-        given = {"spatial_dims": ndim, "in_channels": in_channels, "out_channels": num_classes}
-        self.network = build(_class(facts.name, name), name, {**given, **chosen})
-        theirs = list(self.network.state_dict())
-        constant = make_constant(self.network)
-        if facts.repair is not None:
-            facts.repair(self.network, chosen, ndim)
+        self._make = partial(_make, network, {"spatial_dims": ndim, "in_channels": in_channels, **chosen})
+        self.network, dropped = self._make(num_classes)
         self.run = facts.call
-        kept = set(self.network.state_dict())
-        dropped = {key: None for key in [*constant, *theirs] if key not in kept}
-        self.layouts = {"monai": {"*": "network.*", **dropped}}
+        self.layouts = {"monai": {"*": "network.*", **dict.fromkeys(dropped)}}
         self.find_unused(self.fixed_size or [max(32, 2 * divisor) for divisor in self.divisor])
 
     def is_block(self, parent: nn.Module, child: nn.Module) -> bool:
         """Whether a module is one of MONAI's blocks, or one of a list of modules; MONAI nests its sequences."""
         listed = isinstance(parent, (nn.ModuleList, nn.ModuleDict))
         return listed or type(child).__module__.startswith("monai.networks.blocks")
+
+    def _replace_head(self, num_classes: int) -> None:
+        """Replace the layers whose shapes follow from the number of classes."""
+        fresh, other = self._make(num_classes)[0], self._make(num_classes + 1)[0]
+        shapes = {name: parameter.shape for name, parameter in other.named_parameters()}
+        outer = [name for name, parameter in fresh.named_parameters() if parameter.shape != shapes[name]]
+        for path in dict.fromkeys(name.rpartition(".")[0] for name in outer):
+            old = self.network.get_submodule(path)
+            some = next(old.parameters())
+            layer = fresh.get_submodule(path)
+            if self.initialise is not None:
+                self.initialise(layer)
+            self.network.set_submodule(path, layer.to(some.device, some.dtype).train(old.training))
 
     def _prepare(self, x: torch.Tensor) -> torch.Tensor:
         sides = zip(x.shape[2:], self.divisor, strict=True)
@@ -84,6 +93,19 @@ class MonaiModel(WrappedModel):
         """Run the network; coarser logits are interpolated to the finest's size."""
         finest, *coarser = self.run(self.network, x)
         return [finest, *(interpolate(logits, finest.shape[2:]) for logits in coarser)]
+
+
+def _make(network: str, options: Mapping[str, Any], num_classes: int) -> tuple[nn.Module, list[str]]:
+    """Build and repair a network; also return which keys of MONAI's state dict it is left without."""
+    facts = NETWORKS[network]
+    name = f"monai/{network}"
+    made = build(_class(facts.name, name), name, {**options, "out_channels": num_classes})
+    theirs = list(made.state_dict())
+    constant = make_constant(made)
+    if facts.repair is not None:
+        facts.repair(made, options, options["spatial_dims"])
+    kept = set(made.state_dict())
+    return made, [key for key in [*constant, *theirs] if key not in kept]
 
 
 def _class(title: str, name: str) -> type[nn.Module]:
