@@ -113,3 +113,12 @@ def test_what_needs_preparation_is_prepared(tmp_path: Path, publish) -> None:
     folder = fetch("isbi2012", tmp_path / "em")
     assert left(folder) == ["images", "labels"]
     assert len(load_data(DataConfig.parse({"preset": "isbi2012", "root": folder})).splits["train"]) == 24
+
+
+def test_an_archive_without_a_folder_of_its_own_gets_the_one_that_the_layout_needs(tmp_path: Path, publish) -> None:
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / "a_L.png").write_bytes(b"")
+    archive = Path(shutil.make_archive(str(tmp_path / "labels"), "zip", tmp_path / "masks"))
+    _, labels = preset("camvid").downloads
+    publish("camvid", labels.model_copy(update={"url": archive.as_uri()}))
+    assert left(fetch("camvid", tmp_path / "camvid") / "LabeledApproved_full") == ["a_L.png"]

@@ -20,8 +20,8 @@ from unetzoo.training.data.verifying import Progress, verify
 class SegmentationData:
     """A data set whose files were all read once and found in order.
 
-    `unit_range` tells that all samples' images lie in 0 to 1. `normalise` is to be applied to batches after augmentation:
-    it does what the samples do not have in them yet.
+    `unit_range` tells that all samples' images lie in 0 to 1. `normalise` is to be applied to batches after
+    augmentation: it does what the samples do not have in them yet.
     """
 
     config: DataConfig
