@@ -7,7 +7,6 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -26,7 +25,7 @@ def arguments(folder: Path, *options: str, config: str = SMALL) -> list[str]:
     """The command line that trains a small network on a few nuclei."""
     model = folder / "small.yaml"
     model.write_text(config, encoding="utf-8")
-    small = ["--epochs", "2", "--limit", "5", "--batch-size", "2", "--crop", "32", "--device", "cpu"]
+    small = ["--epochs", "2", "--limit", "5", "--batch-size", "2", "--crop", "32", "--cpu"]
     return [str(model), *small, "--out", str(folder), *options]
 
 
@@ -50,16 +49,11 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """The script as a module; what it sets in torch is set back."""
-    deterministic, warn_only = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
+def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script as a module."""
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     monkeypatch.syspath_prepend(SCRIPT.parent)
-    yield importlib.import_module("quickstart")
-    torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+    return importlib.import_module("quickstart")
 
 
 def test_it_reports_a_loss_an_epoch_and_the_iou_of_every_class(result: Path) -> None:
@@ -130,13 +124,6 @@ def test_a_network_with_deep_supervision_can_be_trained(
     assert numbers(tmp_path)["losses"][0] > 2.2
 
 
-def test_an_output_smaller_than_the_target_is_compared_with_the_center(script: ModuleType) -> None:
-    target = torch.arange(48).reshape(1, 6, 8)
-    inner = [[18, 19, 20, 21], [26, 27, 28, 29]]
-    assert script.crop_to(target, torch.zeros(1, 3, 2, 4)).tolist() == [inner]
-    assert script.crop_to(target, [torch.zeros(1, 3, 2, 4), torch.zeros(1, 3, 1, 2)]).tolist() == [inner]
-
-
 def test_a_root_that_does_not_exist_ends_with_exit_code_2_a_message_and_no_results(tmp_path: Path) -> None:
     done = quickstart("--root", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out"))
     assert done.returncode == 2
@@ -151,8 +138,7 @@ def test_a_root_that_does_not_exist_ends_with_exit_code_2_a_message_and_no_resul
         (["--split", "test"], "no split 'test'"),
         (["dlinknet43"], "did you mean 'dlinknet34'"),
         (["--data", "msrc_v2"], "needs --root"),
-        (["--epochs", "0"], "0 is not at least 1"),
-        (["--device", "abacus"], "'abacus' cannot be used here"),
+        (["--epochs", "0"], "epochs: Input should be greater than or equal to 1, got 0"),
     ],
 )
 def test_what_cannot_work_ends_with_exit_code_2_and_a_message(
