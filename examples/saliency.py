@@ -5,8 +5,8 @@
     python examples/saliency.py images/ --weights u2net.pth --truth masks/            # scored against drawn masks
 
 Images are brought to 320 x 320 as in training (Qin et al. 2020, section 4.1), the map back to the image's size. Writes
-NAME_saliency.png and NAME_cutout.png, the photograph with the map as its opacity, and with `--truth` metrics.json. Needs
-the extra `unetzoo[train]`.
+NAME_saliency.png and NAME_cutout.png, the photograph with the map as its opacity, and with `--truth` metrics.json.
+Needs the extra `unetzoo[train]`.
 """
 
 from __future__ import annotations
