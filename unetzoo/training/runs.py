@@ -11,6 +11,15 @@ from unetzoo.files import write_text
 from unetzoo.training.recipe import Recipe, read_recipe, recipe_text
 
 Row = dict[str, object]
+REPLACED = (
+    "last.pt",
+    "model.safetensors",
+    "config.json",
+    "recipe.yaml",
+    "metrics.jsonl",
+    "curves.png",
+    "predictions.png",
+)
 
 
 class RunFolder:
@@ -45,7 +54,7 @@ class RunFolder:
     def prepare(self, recipe: Recipe, step: int) -> None:
         """Make the folder; take out what a killed run left behind after its last checkpoint, at `step`."""
         self.last.parent.mkdir(parents=True, exist_ok=True)
-        for unfinished in [*self.path.rglob(".last.pt.*"), *self.path.rglob(".model.safetensors.*")]:
+        for unfinished in (file for name in REPLACED for file in self.path.rglob(f".{name}.*")):
             unfinished.unlink()
         write_text(self.recipe, recipe_text(recipe))
         kept = [json.dumps(row) for row in self.rows() if int(str(row["step"])) <= step]
