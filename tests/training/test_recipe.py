@@ -69,6 +69,14 @@ def test_keys_that_are_set_change_what_the_file_says_and_are_named_as_such(tmp_p
     assert read_recipe(path, {"optimizer": {"name": "adamw"}}).optimizer.name == "adamw"
 
 
+def test_another_network_keeps_the_options_of_the_files_unless_the_whole_is_set(tmp_path: Path) -> None:
+    path = write(tmp_path, DATA + "model: {name: dlinknet34, num_classes: 1}\n")
+    renamed = read_recipe(path, parse_overrides(["model.name=linknet34"])).model
+    assert (renamed.name, renamed.options) == ("linknet34", {"num_classes": 1})
+    replaced = read_recipe(path, parse_overrides(["model=linknet34"])).model
+    assert (replaced.name, replaced.options) == ("linknet34", {})
+
+
 def test_paths_are_relative_to_the_recipe_and_a_written_recipe_reads_as_the_same(
     nuclei_recipe: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from unetzoo.config import Draft, Mistake, PartConfig
+from unetzoo.config import Draft, Mistake, PartConfig, named
 from unetzoo.errors import nearest
 from unetzoo.training.augmentation import AugmentationConfig
 from unetzoo.training.data import DataConfig
@@ -78,13 +78,17 @@ class Recipe(BaseModel):
 def read_recipe(path: Path, overrides: Mapping[str, object] | None = None) -> Recipe:
     """Return the recipe in a YAML file, with `overrides` merged in: nested mappings, as `parse_overrides` gives them.
 
-    Relative paths in the file are relative to its folder. Raises `ConfigError` that names file, line and key of every
-    mistake, and the nearest spelling of a key that does not exist.
+    Relative paths in the file are relative to its folder. `{"model": {"name": ...}}` takes another network under the
+    options that the file gives; `{"model": "..."}` leaves them out.
+
+    Raises `ConfigError` that names file, line and key of every mistake, and the nearest spelling of a key that does not
+    exist.
     """
     data, lines = read_yaml(path)
     draft = Draft(path.stem, data, {key: f"{path}:{line}" for key, line in lines.items()})
     _anchor(draft.data, path.parent)
     if overrides:
+        _rename_model(draft.data, overrides.get("model"))
         draft = draft.override(overrides, "--set")
     try:
         return Recipe.model_validate(draft.data)
@@ -143,6 +147,13 @@ def _models_in(annotation: Any) -> set[type[BaseModel]]:
     if get_origin(annotation) in (Annotated, Union, UnionType):
         return {found for part in get_args(annotation) for found in _models_in(part)}
     return set()
+
+
+def _rename_model(data: dict[str, Any], change: object) -> None:
+    """Let `model.name=` keep the options of the recipe's model, where `model=` replaces them all."""
+    model = named(data.get("model"))
+    if isinstance(change, Mapping) and "name" in change and isinstance(model, Mapping):
+        data["model"] = {**model, "name": change["name"]}
 
 
 def _anchor(data: dict[str, Any], folder: Path) -> None:
