@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from types import TracebackType
@@ -66,7 +67,9 @@ class Reporter:
 
     def step(self, position: Position, report: StepReport) -> None:
         """Report a step that is over."""
-        row = {"loss": report.loss, "lr": report.lr, "gradient_norm": report.gradient_norm}
+        row = {"loss": report.loss, "lr": report.lr}
+        if math.isfinite(report.gradient_norm):  # not where the loss scaler has skipped the step
+            row["gradient_norm"] = report.gradient_norm
         epoch = (position.total - 1) // self._steps_per_epoch + 1
         self._folder.add({"step": position.total, "epoch": epoch, **row})
         self._plot("train", row, position.total)
