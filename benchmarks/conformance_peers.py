@@ -204,9 +204,11 @@ def main() -> None:
         report.model = name
         return report
 
+    reports: list[Report] = []
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        reports = list(pool.map(examine, [name for name in chosen if name not in missing]))
-    write_text(PAGE, page(reports, missing, arguments.fast))
+        for report in pool.map(examine, [name for name in chosen if name not in missing]):
+            reports.append(report)
+            write_text(PAGE, page(reports, missing, arguments.fast))
 
 
 if __name__ == "__main__":

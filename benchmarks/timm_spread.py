@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
+from datetime import date
 from pathlib import Path
 
 import timm
@@ -20,6 +21,12 @@ from unetzoo.files import write_text
 
 COUNT = 60
 SIZE = (75, 101)
+COMMAND = "python benchmarks/timm_spread.py --write"
+HEADER = """# A spread of timm backbones, trained a step
+
+{works} of {count} backbones work under the U-Net decoder: the smallest of each family of timm {timm}, of the {count}
+families whose smallest is smallest. Each takes one training step on a batch of two images of {size} pixels; the logits
+are of the images' size, and every parameter of encoder and decoder gets a finite gradient."""
 
 
 def smallest_of_each_family() -> list[str]:
@@ -35,10 +42,8 @@ def smallest_of_each_family() -> list[str]:
     return [name for _, name in sorted(sizes.values())[:COUNT]]
 
 
-def examine(name: str) -> str:
+def train_step(model: unetzoo.DenseModel) -> str:
     """One training step; what is wrong, or the empty string."""
-    torch.manual_seed(0)
-    model = unetzoo.create("unet", num_classes=2, encoder=f"timm/{name}").train()
     logits = model(torch.randn(2, 3, *SIZE))
     if logits.shape != (2, 2, *SIZE) or not logits.isfinite().all():
         return f"logits of shape {tuple(logits.shape)}, finite: {bool(logits.isfinite().all())}"
@@ -53,21 +58,26 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="backbones; the smallest of 60 families unless told")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    lines = ["| backbone | family | result |", "| --- | --- | --- |"]
+    lines = ["| backbone | family | parameters (millions) | result |", "| --- | --- | --- | --- |"]
     works = 0
     names = arguments.names or smallest_of_each_family()
     for name in names:
         start = time.perf_counter()
+        torch.manual_seed(0)
+        model = unetzoo.create("unet", num_classes=2, encoder=f"timm/{name}").train()
+        params = sum(parameter.numel() for parameter in model.encoder.parameters())
         try:
-            wrong = examine(name)
+            wrong = train_step(model)
         except Exception as error:
             wrong = f"{type(error).__name__}: {error}".splitlines()[0]
         works += not wrong
         print(f"{name}: {wrong or 'works'} ({time.perf_counter() - start:.1f} s)", flush=True)
-        lines.append(f"| {name} | {family_name(name)} | {wrong or 'works'} |")
+        lines.append(f"| {name} | {family_name(name)} | {params / 1e6:.2f} | {wrong or 'works'} |")
     print(f"{works} of {len(names)} work")
     if arguments.write:
-        write_text(arguments.write, "\n".join(lines) + "\n")
+        told = HEADER.format(works=works, count=len(names), size=" x ".join(map(str, SIZE)), timm=timm.__version__)
+        note = f"torch {torch.__version__}, {date.today():%Y-%m-%d}. Written by `{COMMAND} {arguments.write}`."
+        write_text(arguments.write, "\n".join([told, "", note, "", *lines]) + "\n")
 
 
 if __name__ == "__main__":

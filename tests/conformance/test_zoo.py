@@ -43,14 +43,6 @@ def small(name: str) -> dict[str, object]:
     return config
 
 
-# Strict: one that passes fails the test.
-EXPECTED = {
-    "unetpp": {
-        "check_autocast": "at an eighth of its width bfloat16 rounds to 6.8 % of the logits; the bound is 6.1 %"
-    },
-}
-
-
 def check_small(name: str, ndim: int, *, fast: bool) -> None:
     card = unetzoo.info(name)
     claims: dict[str, object] = dict(card.claims)
@@ -62,7 +54,6 @@ def check_small(name: str, ndim: int, *, fast: bool) -> None:
         capabilities=claims,
         fast=fast,
         exclude=["check_metadata"],
-        expected_failures=EXPECTED.get(name),
     )
     assert report.ok, "\n".join(f"{r.check}: {r.note}" for r in report.failures)
 

@@ -311,3 +311,15 @@ class OtherPathWithoutGraph(SmallUNet):
 
     def finish(self, logits: Tensor, x: Tensor) -> Tensor:
         return logits if torch.is_grad_enabled() else F.avg_pool2d(logits, 3, stride=1, padding=1)
+
+
+@planted("check_dropout_axes", because="dropout .Dropout3d of a batch with 4 axes")
+class DropsWholeSamples(SmallUNet):
+    """Drops volumes' channels in a network for images: torch takes the batch for channels."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes)
+        self.dropout = nn.Dropout3d(0.1)
+
+    def merge(self, y: Tensor, skip: Tensor, index: int) -> Tensor:
+        return self.dropout(super().merge(y, skip, index))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from unetzoo.conformance.check import Measurement, agree, check, expect
 from unetzoo.conformance.context import Context, warm_statistics
+from unetzoo.conformance.tracing import listing
 
 
 @check()
@@ -136,3 +138,30 @@ def check_stochastic_honest(ctx: Context) -> Measurement | None:
 
 def _drops(module: nn.Module) -> bool:
     return isinstance(module, nn.modules.dropout._DropoutNd) and 0 < module.p < 1
+
+
+@check()
+def check_dropout_axes(ctx: Context) -> None:
+    """Dropout of whole channels meets batches of the dimension it is made for.
+
+    torch takes a map of one axis fewer for a single sample: Dropout3d on a batch of images drops whole samples.
+    """
+    axes = {nn.Dropout1d: 3, nn.Dropout2d: 4, nn.Dropout3d: 5}
+    wrong: list[str] = []
+    model = ctx.train_model(dtype=torch.float32)
+
+    def look(name: str, expected: int) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        def hook(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+            if args[0].dim() != expected:
+                wrong.append(f"{name} ({type(module).__name__} of a batch with {args[0].dim()} axes)")
+
+        return hook
+
+    layers = [(n, m, axes[type(m)]) for n, m in model.named_modules() if type(m) in axes]
+    ctx.require(layers, "the network has no dropout of channels")
+    for name, module, expected in layers:
+        module.register_forward_pre_hook(look(name, expected))
+    ctx.outputs(model, ctx.input(dtype=torch.float32))
+    expect(
+        not wrong, f"{listing(wrong)}: it drops whole samples or pixels. Take the dropout of the network's dimension"
+    )
