@@ -43,6 +43,7 @@ class Rates(BaseModel):
     center: float = Field(1.0, ge=0)
     decoder: float = Field(1.0, ge=0)
     head: float = Field(1.0, ge=0)
+    layer_decay: float = Field(1.0, gt=0, le=1, description="factor for each layer from the encoder's end to its start")
 
 
 def _named(value: object) -> object:
