@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Mapping
 from functools import partial
+from statistics import fmean
 from typing import Any
 
 import segmentation_models_pytorch as smp
@@ -16,6 +17,7 @@ from torch import nn
 from ...errors import ConfigError, UnknownNameError, nearest
 from ...network import DenseModel
 from ...nn.resampling import interpolate
+from ..preprocessing import Preprocessing
 from ..timm.families import takes
 from ..timm.layers import set_grad_checkpointing
 from ..timm.weights import preprocessing_of
@@ -79,6 +81,8 @@ class SmpModel(WrappedModel):
         self.layouts = {"smp": {"segmentation_head": "head", "encoder": "encoder", "decoder": "decoder"}}
         if config is not None:
             self.preprocessing = preprocessing_of(config, in_channels)
+        elif pretrained:
+            self.preprocessing = _preprocessing_of(name, in_channels)
         self.find_unused(self.fixed_size or (128, 128))
 
     def call(self, x: torch.Tensor) -> list[torch.Tensor]:
@@ -163,6 +167,15 @@ def _encoder(encoder: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     if options:
         raise ConfigError(f"smp's encoder {name!r} takes no options; got {', '.join(options)}")
     return name, {}
+
+
+def _preprocessing_of(encoder: str, in_channels: int) -> Preprocessing:
+    """What images smp's ImageNet weights expect; smp adapts the first convolution to other than three channels."""
+    found = smp.encoders.get_preprocessing_params(encoder)
+    low, high = found["input_range"]
+    figures = (tuple(found["mean"]), tuple(found["std"]))
+    mean, std = figures if in_channels == 3 else ((fmean(values),) * in_channels for values in figures)
+    return Preprocessing(mean, std, (low, high))
 
 
 def _divisor(network: SegmentationModel) -> int:
