@@ -36,8 +36,8 @@ instead of timm's hub. `unetzoo.preprocessing(model)` tells mean, deviation, ran
 
 `model.freeze_encoder(until=1)` freezes the stem and the stages up to the second level of features, statistics included;
 `unfreeze_encoder()` undoes it. `model.param_groups(lr, layer_decay=0.75)` lowers the rate of each layer of the backbone
-towards the stem, in timm's own order of layers. `model.set_gradient_checkpointing(True)` turns on timm's checkpointing; a
-backbone that has none is computed again as a whole.
+towards the stem, in timm's own order of layers. `model.set_gradient_checkpointing(True)` turns on timm's checkpointing;
+a backbone that has none is computed again as a whole.
 
 With `ndim=3` the convolutional families of `unetzoo.adapters.timm.inflation.FAMILIES` are inflated, weights included: a
 volume that is constant along its depth gives the features of its slice.
