@@ -150,12 +150,12 @@ def test_an_image_smaller_than_the_tile_is_one_tile():
 
 
 def test_an_image_that_fits_the_tile_needs_no_tiling_and_takes_any_network_of_its_size():
+    image = image_of(3, 32, 64)
+    steps = []
     for network in (networks.Normalised(), networks.Stretched()):
-        image = image_of(3, 32, 64)
-        steps = []
         result = predict_tiled(network, image, tile=64, progress=lambda *step: steps.append(step))
         assert_equal_to_rounding(result, whole(network, image))
-        assert steps == [(1, 1)]
+    assert steps == [(1, 1), (1, 1)]
 
 
 def test_normalisation_by_the_image_is_refused():
