@@ -201,7 +201,7 @@ class FunctionalHead(SmallUNet):
         return nn.functional.conv2d(logits, self.last.weight, self.last.bias)
 
 
-@planted("check_all_registered", because="eval mode, fused")
+@planted("check_all_registered", because="after an eval forward, fused")
 class FusesInEval(SmallUNet):
     """Keeps a tensor computed from its weights at the first eval forward, and goes on using it when they change."""
 

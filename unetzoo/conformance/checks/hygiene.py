@@ -116,11 +116,11 @@ def check_all_registered(ctx: Context) -> None:
     """No tensor or module hides in a plain attribute, list, dict, tuple or set: all are registered."""
     model = ctx.train_model(dtype=torch.float32)
     _expect_registered(model, "after construction")
-    for mode in ("training", "eval"):
-        model.train(mode == "training")
+    for mode in ("a training", "an eval"):
+        model.train(mode == "a training")
         with contextlib.suppress(RuntimeError, TypeError, ValueError):  # whether it runs is another check's matter
             ctx.outputs(model, ctx.input(dtype=torch.float32))
-        _expect_registered(model, f"after a forward in {mode} mode")
+        _expect_registered(model, f"after {mode} forward")
 
 
 def _expect_registered(model: nn.Module, when: str) -> None:
