@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from unetzoo.parts import Checkpointable
+
 
 def gradients_and_kept_bytes(model: nn.Module, x: torch.Tensor) -> tuple[dict[str, torch.Tensor], int]:
     """The gradients of one training step, and the bytes of activations that its forward pass keeps."""
@@ -27,3 +29,17 @@ def gradients_and_kept_bytes(model: nn.Module, x: torch.Tensor) -> tuple[dict[st
     return {
         name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None
     }, size
+
+
+def check_checkpointing(model: nn.Module, x: torch.Tensor, share: float) -> None:
+    """Check that gradient checkpointing changes no gradient, keeps less than a share of the bytes and turns off."""
+    assert isinstance(model, Checkpointable)
+    expected, kept = gradients_and_kept_bytes(model, x)
+    model.set_gradient_checkpointing(True)
+    found, kept_less = gradients_and_kept_bytes(model, x)
+    assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-9, atol=1e-12)
+    assert kept_less < share * kept
+    model.set_gradient_checkpointing(False)
+    assert gradients_and_kept_bytes(model, x)[1] == kept

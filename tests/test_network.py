@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import unetzoo
-from tests.activations import gradients_and_kept_bytes
+from tests.activations import check_checkpointing
 from unetzoo import ConfigError, DenseModel, InputError
 
 TINY = {"encoder": {"channels": [4, 8, 16]}}
@@ -212,15 +212,7 @@ def test_a_layer_decay_that_is_no_factor_is_refused(layer_decay: float) -> None:
 def test_gradient_checkpointing_keeps_every_gradient_and_saves_activations(overrides: dict[str, object]) -> None:
     model = tiny(**overrides).double()
     x = torch.randn(2, 3, 32, 32, dtype=torch.float64)
-    plain, kept = gradients_and_kept_bytes(model, x)
-    model.set_gradient_checkpointing(True)
-    checkpointed, kept_less = gradients_and_kept_bytes(model, x)
-    assert plain.keys() == checkpointed.keys()
-    for name, gradient in plain.items():
-        torch.testing.assert_close(checkpointed[name], gradient, rtol=1e-9, atol=1e-12)
-    assert kept_less < 0.7 * kept
-    model.set_gradient_checkpointing(False)
-    assert gradients_and_kept_bytes(model, x)[1] == kept
+    check_checkpointing(model, x, 0.7)
 
 
 def test_deep_supervision_gives_a_list_in_training_and_a_tensor_in_evaluation() -> None:

@@ -14,7 +14,7 @@ from PIL import Image as Picture
 from ..errors import InputError
 from ..files import replacing
 from ..inference.exact import ExactPlan
-from ..inference.images import open_image
+from ..inference.images import read_geo_tags
 from ..inference.planning import plan_exact
 from ..inference.tiled import DEFAULT_TILE, Mode, predict_tiled
 from ..inference.tta import TestTimeAugmentation
@@ -128,9 +128,10 @@ def write_mask(labels: Labels, classes: ClassTable, source: Path, target: Path) 
     elif suffix in TIFF:
         import tifffile
 
-        tags = open_image(source, ndim=labels.ndim).geo_tags
         with replacing(target.with_name(f"{target.name}.tif")) as path:
-            tifffile.imwrite(path, labels, photometric="minisblack", compression="zlib", extratags=tags)
+            tifffile.imwrite(
+                path, labels, photometric="minisblack", compression="zlib", extratags=read_geo_tags(source)
+            )
     elif labels.ndim == 2:
         picture = Picture.fromarray(labels, mode="L")
         picture.putpalette(classes.colour(np.arange(256)).tobytes())

@@ -14,6 +14,7 @@ from unetzoo.errors import InputError
 from unetzoo.inference.geometry import Window, index
 
 Channels = Literal["first", "last", "none"]
+GeoTag = tuple[int, int, int, object, bool]
 
 
 class ArrayLike(Protocol):
@@ -48,7 +49,7 @@ class Image:
         whole = tuple(array.shape)
         self.channels = {"first": whole[0], "last": whole[-1], "none": 1}[channels]
         self.shape = {"first": whole[1:], "last": whole[:-1], "none": whole}[channels]
-        self.geo_tags: list[tuple[int, int, int, object, bool]] = []
+        self.geo_tags: list[GeoTag] = []
 
     def read(self, window: Window) -> np.ndarray:
         """The pixels of a window within the image; `(C, *size)`, in the image's own type."""
@@ -97,7 +98,7 @@ def open_image(
     Raises:
         InputError: a number of axes or a kind of file that does not fit.
     """
-    geo_tags: list[tuple[int, int, int, object, bool]] = []
+    geo_tags: list[GeoTag] = []
     array: ArrayLike
     if isinstance(image, str | PathLike):
         path = Path(fspath(image))
@@ -131,18 +132,25 @@ def _open_path(path: Path) -> ArrayLike:
     raise InputError(f"{path} cannot be read in windows; expected a name that ends in .tif, .tiff, .npy or .zarr")
 
 
-def _open_tiff(path: Path) -> tuple[ArrayLike, Channels, list[tuple[int, int, int, object, bool]]]:
+def _open_tiff(path: Path) -> tuple[ArrayLike, Channels, list[GeoTag]]:
     import tifffile
     import zarr
 
     with tifffile.TiffFile(path) as tiff:
-        series = tiff.series[0]
-        axes: Sequence[str] = series.axes
-        geo_tags = [
+        axes: Sequence[str] = tiff.series[0].axes
+    channels: Channels = "first" if axes[0] in "CS" else "last" if axes[-1] in "CS" else "none"
+    pixels = zarr.open_array(tifffile.imread(path, aszarr=True, series=0, level=0), mode="r")
+    return pixels, channels, read_geo_tags(path)
+
+
+def read_geo_tags(path: Path) -> list[GeoTag]:
+    """The tags that place a TIFF on the earth, as tifffile takes them for another file."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as tiff:
+        return [
             (tag.code, int(tag.dtype), tag.count, tag.value, True) for tag in tiff.pages[0].tags if tag.code in GEO_TAGS
         ]
-    channels: Channels = "first" if axes[0] in "CS" else "last" if axes[-1] in "CS" else "none"
-    return zarr.open_array(tifffile.imread(path, aszarr=True, series=0, level=0), mode="r"), channels, geo_tags
 
 
 # ModelPixelScale, ModelTiepoint, ModelTransformation, GeoKeyDirectory, GeoDoubleParams, GeoAsciiParams (GeoTIFF 1.1)
