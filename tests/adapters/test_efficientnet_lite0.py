@@ -27,8 +27,9 @@ def test_the_package_fills_the_whole_network() -> None:
     model.load_state_dict(state, strict=False)
 
 
-def test_pretrained_puts_the_packages_weights_into_the_encoder() -> None:
-    model = unetzoo.create("unet", encoder=ENCODER, pretrained=True)
+@pytest.mark.parametrize("name", ["unet", "smp/unet"])
+def test_pretrained_puts_the_packages_weights_into_the_encoder(name: str) -> None:
+    model = unetzoo.create(name, encoder=ENCODER, pretrained=True)
     state = read_source(PACKAGE, "tf_efficientnet_lite0")
     ours = model.encoder.model.state_dict()
     assert len(ours) > 200

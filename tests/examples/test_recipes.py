@@ -103,7 +103,8 @@ def test_a_recipe_without_the_folder_of_its_data_says_which_key_to_set() -> None
 
 def test_compare_puts_every_value_and_seed_into_one_table(tmp_path: Path) -> None:
     small = [f"{key}={value}" for key, value in {**SMALL, "data.limit": 2, "data.crop": 32}.items()]
-    command = [sys.executable, EXAMPLES / "compare.py", EXAMPLES / "recipes" / "nuclei_unet.yaml", "--cpu"]
+    script = EXAMPLES.parent / "benchmarks" / "compare.py"
+    command = [sys.executable, script, EXAMPLES / "recipes" / "nuclei_unet.yaml", "--cpu"]
     command += [
         "--vary",
         "model.decoder.skip=concat",

@@ -31,7 +31,7 @@ class TorchvisionModel(WrappedModel):
     """A segmentation network of torchvision: its backbone is our encoder, its classifier our head.
 
     Args:
-        in_channels: channels of the image; other than three, the first convolution is adapted as timm does it.
+        in_channels: channels of the image; other than three, pretrained weights are adapted as timm does it.
         num_classes: channels of the logits.
         network: torchvision's name.
         pretrained: load the backbone's ImageNet weights.
@@ -55,7 +55,7 @@ class TorchvisionModel(WrappedModel):
         self.encoder = cast(nn.Module, made.backbone)
         self.head = cast(nn.Module, made.classifier)
         if in_channels != 3:
-            _adapt_first_convolution(self.encoder, in_channels)
+            _adapt_first_convolution(self.encoder, in_channels, pretrained)
         self.layouts = {"torchvision": {"backbone": "encoder", "classifier": "head"}}
 
     def call(self, x: torch.Tensor) -> list[torch.Tensor]:
@@ -99,7 +99,10 @@ def _make_head(network: str, num_classes: int) -> nn.Module:
     return cast(nn.Module, _make(network, num_classes).classifier)
 
 
-def _adapt_first_convolution(backbone: nn.Module, in_channels: int) -> None:
+def _adapt_first_convolution(backbone: nn.Module, in_channels: int, pretrained: bool) -> None:
     first = next(module for module in backbone.modules() if isinstance(module, nn.Conv2d))
     first.in_channels = in_channels
-    first.weight = nn.Parameter(adapt_input_conv(in_channels, first.weight.detach()))
+    weight = adapt_input_conv(in_channels, first.weight.detach())
+    if not pretrained:  # as torchvision draws them: channels with the same weights would never learn to differ
+        nn.init.kaiming_normal_(weight, mode="fan_out")
+    first.weight = nn.Parameter(weight)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from types import ModuleType
@@ -18,6 +19,8 @@ from ..errors import ConfigError, PluginError, nearest
 from ..network import DenseModel
 from ..nn.checkpointing import checkpointing
 from ..nn.resampling import interpolate
+
+_UNUSED: dict[str, tuple[tuple[str, ...], Mapping[str, object]]] = {}
 
 
 class WrappedModel(DenseModel):
@@ -97,9 +100,17 @@ class WrappedModel(DenseModel):
             logits = logits.narrow(axis, 0, side)
         return logits
 
-    def find_unused(self, size: Sequence[int]) -> None:
-        """Find the parameters that an image of `size` does not reach, by shapes alone, and keep them from learning."""
-        self._unused = tuple(unused_parameters(self, torch.empty(2, self.in_channels, *size, device="meta")))
+    def find_unused(self, size: Sequence[int], built_from: Mapping[str, object]) -> None:
+        """Find the parameters that an image of `size` does not reach, by shapes alone, and keep them from learning.
+
+        Networks `built_from` the same options are looked at once, since it takes longer than building them.
+        """
+        key = repr((type(self), *size)) + json.dumps(built_from, default=id)
+        if key not in _UNUSED:
+            image = torch.empty(2, self.in_channels, *size, device="meta")
+            # Kept with its options, so that no other object comes by the id of one of them.
+            _UNUSED[key] = tuple(unused_parameters(self, image)), built_from
+        self._unused, _ = _UNUSED[key]
         self._set_aside()
 
     def _set_aside(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,8 +45,6 @@ def check(
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML.")] = None,
 ) -> None:
     """Hold networks to the contract. A check that hangs or crashes is reported, and the others still run."""
-    from ..conformance.rendering import html_page
-    from ..conformance.rendering import junit as junit_xml
     from ..conformance.suite import check_model
 
     expected = json.loads(expected_failures.read_text(encoding="utf-8")) if expected_failures else {}
@@ -69,20 +67,32 @@ def check(
         )
 
     console = Console()
+    reports: list[Report] = []
     with Live(get_renderable=board.table, console=console, refresh_per_second=4), ThreadPoolExecutor(jobs) as pool:
-        reports = list(pool.map(examine, targets))
+        for report in pool.map(examine, targets):
+            reports.append(report)
+            _write(reports, html=html, json_file=json_file, junit=junit)
+            if not console.is_terminal:  # where the live table is not seen before its end
+                console.print(f"{report.model}: {report.headline}", markup=False, highlight=False)
     for report in reports:
         for result in report.failures:
             console.print(f"[bold]{report.model}[/bold] {result.check}", highlight=False)
             console.print(f"    {result.note}", markup=False, highlight=False)
+    if not all(report.ok for report in reports):
+        raise typer.Exit(1)
+
+
+def _write(reports: Sequence[Report], *, html: Path | None, json_file: Path | None, junit: Path | None) -> None:
+    """Write the files asked for; after every network, so that a long run that is broken off leaves what it found."""
+    from ..conformance.rendering import html_page
+    from ..conformance.rendering import junit as junit_xml
+
     if html is not None:
         write_text(html, html_page(reports))
     if json_file is not None:
         write_text(json_file, json.dumps([json.loads(report.to_json()) for report in reports], indent=2))
     if junit is not None:
         write_text(junit, junit_xml(reports))
-    if not all(report.ok for report in reports):
-        raise typer.Exit(1)
 
 
 def _targets(names: list[str], all_models: bool, ndim: int | None) -> list[Target]:

@@ -258,8 +258,11 @@ def _accepts(builder: Builder, option: str) -> bool:
 
 
 def default_size(claims: Claims) -> Axes:
-    """A legal size, different on each axis where the network allows, of at least two pixels at the coarsest level."""
-    least = max(16 if claims.ndim < 3 else 12, 2 * claims.coarsest_stride)
+    """A legal size, different on each axis where the network allows.
+
+    The coarsest level has at least two pixels in 2-D; in 3-D, where a pixel there is a large volume, one to begin with.
+    """
+    least = max(16, 2 * claims.coarsest_stride) if claims.ndim < 3 else max(12, claims.coarsest_stride)
     step = [max(4, claims.coarsest_stride // 2, d) for d in claims.divisor]
     wanted = [max(least + m, lo) for m, lo in zip(claims.margin, claims.min_size, strict=True)]
     return claims.legal(tuple(w + axis * s for axis, (w, s) in enumerate(zip(wanted, step, strict=True))))

@@ -176,7 +176,7 @@ def WrongChannels(in_channels: int, num_classes: int) -> nn.Module:
     return _WithEncoder(in_channels, num_classes, (4, 16), (1, 2))
 
 
-@planted("check_features", because=r"feature 1 of an input of .* the declared stride")
+@planted("check_features", because=r"feature 1 of inputs of .* the declared stride")
 def WrongStrides(in_channels: int, num_classes: int) -> nn.Module:
     """Declares a stride of four for two."""
     return _WithEncoder(in_channels, num_classes, (4, 8), (1, 4))

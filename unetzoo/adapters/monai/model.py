@@ -62,7 +62,8 @@ class MonaiModel(WrappedModel):
         self.network, dropped = self._make(num_classes)
         self.run = facts.call
         self.layouts = {"monai": {"*": "network.*", **dict.fromkeys(dropped)}}
-        self.find_unused(self.fixed_size or [max(32, 2 * divisor) for divisor in self.divisor])
+        smallest = self.fixed_size or [max(32, 2 * divisor) for divisor in self.divisor]
+        self.find_unused(smallest, {"network": network, **chosen})
 
     def is_block(self, parent: nn.Module, child: nn.Module) -> bool:
         """Whether a module is one of MONAI's blocks, or one of a list of modules; MONAI nests its sequences."""

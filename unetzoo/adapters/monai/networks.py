@@ -44,6 +44,21 @@ def _drop_second_registration(network: nn.Module, options: Options, ndim: int) -
     del network.heads
 
 
+def _drop_other_heads(network: nn.Module, options: Options, ndim: int) -> None:
+    """Take the heads of BasicUNetPlusPlus whose logits nobody gets out of it."""
+    if not options.get("deep_supervision", False):
+        for level in (1, 2, 3):
+            network.set_submodule(f"final_conv_0_{level}", nn.Identity())
+
+
+def _drop_cross_attention(network: nn.Module, options: Options, ndim: int) -> None:
+    """Take the cross attention, which UNETR builds and never calls, out of its transformer."""
+    for block in network.get_submodule("vit.blocks").children():
+        del block.norm_cross_attn, block.cross_attn
+        for name in ("att_mat", "causal_mask"):  # empty tensors, registered nowhere and not read
+            setattr(block.attn, name, None)
+
+
 def _dynunet(network: Any, x: torch.Tensor) -> list[torch.Tensor]:
     """Run DynUNet from its lists of layers; heads of the levels below the finest in training."""
     skips = [network.input_block(x)]
@@ -133,8 +148,8 @@ NETWORKS = {
             "https://arxiv.org/abs/1807.10165",
             divisor=lambda options, ndim: 16,
             deep_supervision=("deep_supervision", True),
+            repair=_drop_other_heads,
             call=_last_first,
-            notes="Without deep supervision its three other heads stay, and do not learn.",
         ),
         Facts(
             "DynUNet",
@@ -154,6 +169,7 @@ NETWORKS = {
             "Wenqi Li and others",
             2017,
             "https://arxiv.org/abs/1707.01992",
+            notes="Its logits end in a normalisation and a ReLU, as MONAI builds them: none is negative.",
         ),
         Facts(
             "MedNeXt",
@@ -188,6 +204,7 @@ NETWORKS = {
             2022,
             "https://arxiv.org/abs/2201.01266",
             divisor=lambda options, ndim: options.get("patch_size", 2) ** 5,
+            notes="It makes the masks of its attention in float32, and cannot be built on the meta device.",
         ),
         Facts(
             "UNet",
@@ -206,8 +223,8 @@ NETWORKS = {
             "https://arxiv.org/abs/2103.10504",
             defaults={"img_size": 96},
             sized=True,
-            notes="Images of another size than `img_size` are resized to it and the logits back. The normalisation of "
-            "the cross attention, which it builds and does not use, stays and does not learn.",
+            repair=_drop_cross_attention,
+            notes="Images of another size than `img_size` are resized to it and the logits back.",
         ),
         Facts(
             "VNet",

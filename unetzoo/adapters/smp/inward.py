@@ -20,11 +20,18 @@ from ...nn.resampling import interpolate
 from ..preprocessing import Preprocessing
 from ..timm.families import takes
 from ..timm.layers import set_grad_checkpointing
-from ..timm.weights import preprocessing_of
+from ..timm.weights import preprocessing_of, read_source
 from ..wrapping import WrappedModel, build, component
 
 # What our own arguments say, or what would break the contract (logits alone, one tensor).
 NOT_OPTIONS = {"encoder_name", "encoder_weights", "in_channels", "classes", "activation", "aux_params", "kwargs"}
+# Normalise one value a channel after pooling the whole image: a batch of one cannot be trained on.
+POOLING_TO_ONE = {"deeplabv3", "deeplabv3plus", "pan"}
+
+NOTES = {
+    "dpt": "timm resamples the position embedding of a transformer in float32, whatever the type of the network.",
+    "pan": "Images of 128 pixels leave its pyramid one pixel, whose normalisation has next to no gradient.",
+}
 
 
 class SmpModel(WrappedModel):
@@ -35,7 +42,8 @@ class SmpModel(WrappedModel):
         num_classes: channels of the logits.
         architecture: smp's name, in lower case.
         encoder: name of an encoder of smp (`resnet34`) or timm (`timm/resnet34`), or a mapping of the name and of
-            what else `timm.create_model` takes. Encoders of smp take no options.
+            what else `timm.create_model` takes, with `weights`: where `pretrained` loads from instead, a file or an
+            installed package that holds them. Encoders of smp take no options.
         pretrained: load the encoder's ImageNet weights.
         **options: what else the class of smp takes (`decoder_channels`, `encoder_depth`).
 
@@ -64,8 +72,9 @@ class SmpModel(WrappedModel):
         if config is not None and takes(name.removeprefix("tu-"), "dynamic_img_size"):
             encoder_options.setdefault("dynamic_img_size", True)
         fixed = config is not None and config.fixed_input_size and "dynamic_img_size" not in encoder_options
+        source = encoder_options.pop("weights", None)
         make = partial(_make, architecture, name, encoder_options, in_channels, options)
-        network = make(num_classes, pretrained=pretrained)
+        network = make(num_classes, pretrained=pretrained, source=source)
         super().__init__(
             in_channels=in_channels,
             num_classes=num_classes,
@@ -83,7 +92,8 @@ class SmpModel(WrappedModel):
             self.preprocessing = preprocessing_of(config, in_channels)
         elif pretrained:
             self.preprocessing = _preprocessing_of(name, in_channels)
-        self.find_unused(self.fixed_size or (128, 128))
+        built_from = {"architecture": architecture, "encoder": {"name": name, **encoder_options}, **options}
+        self.find_unused(self.fixed_size or (128, 128), built_from)
 
     def call(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Run encoder, decoder and head; a transformer's encoder also gives its prefix tokens."""
@@ -124,8 +134,10 @@ class SmpProvider:
             "license": "MIT",
             "tags": ["smp", "pretrained-encoder"],
             "ndim": [2],
+            "claims": {"batch1_train": name not in POOLING_TO_ONE},
             "follows": "smp's own modules, so that its numbers are these. Parameters that the architecture builds and "
-            "does not use (the deep stages of PSPNet's encoder) stay and do not learn.",
+            "does not use (the deep stages of PSPNet's encoder, the head of DPT's) stay and do not learn. "
+            + NOTES.get(name, ""),
         }
         return component(SmpModel, card, architecture=name)
 
@@ -138,7 +150,8 @@ def _make(
     options: Mapping[str, Any],
     num_classes: int,
     *,
-    pretrained: bool,
+    pretrained: bool = False,
+    source: str | None = None,
 ) -> SegmentationModel:
     kind = smp.MODEL_ARCHITECTURES_MAPPING[architecture]
     known = [key for key in inspect.signature(kind).parameters if key not in NOT_OPTIONS]
@@ -147,11 +160,14 @@ def _make(
             raise ConfigError(f"'smp/{architecture}' does not take {key!r}{nearest(key, known)} (options: {known})")
     weights = ("imagenet" if not encoder.startswith("tu-") else True) if pretrained else None
     given = {"encoder_name": encoder, "encoder_weights": weights, "in_channels": in_channels, "classes": num_classes}
+    if pretrained and source is not None:
+        overlay = {"state_dict": read_source(source, encoder.removeprefix("tu-"))}
+        encoder_options = {**encoder_options, "pretrained_cfg_overlay": overlay}
     return build(partial(kind, **encoder_options), f"smp/{architecture}", {**given, **options})
 
 
 def _make_head(make: partial[SegmentationModel], num_classes: int) -> nn.Module:
-    return make(num_classes, pretrained=False).segmentation_head
+    return make(num_classes).segmentation_head
 
 
 def _encoder(encoder: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

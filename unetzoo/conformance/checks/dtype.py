@@ -219,9 +219,24 @@ def _autocast(ctx: Context, dtype: torch.dtype) -> Measurement | None:
         with blame(f"an eval forward under {name}", hint), torch.autocast(ctx.device.type, dtype=dtype):
             outputs = ctx.outputs(model, x)
         found = _near_float32(ctx, model, x, outputs, name)
+    for rate in (1e-3, 1e-4):  # the first overshoots in some networks, in float32 too
+        losses = _losses(ctx, dtype, rate, name, hint)
+        if min(losses[1:]) < losses[0]:
+            break
+    expect(
+        min(losses[1:]) < losses[0],
+        f"under {name} five Adam steps at {rate} do not lower the loss: {[round(v, 4) for v in losses]}",
+        min(losses[1:]) / losses[0],
+        1.0,
+    )
+    return found
+
+
+def _losses(ctx: Context, dtype: torch.dtype, rate: float, name: str, hint: str) -> list[float]:
+    """The losses of five Adam steps on one batch under autocast; the gradients must be finite."""
     losses = []
-    model = ctx.train_model(dtype=torch.float32)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    model, x = ctx.train_model(dtype=torch.float32), ctx.input(dtype=torch.float32)
+    optimizer = torch.optim.Adam(model.parameters(), lr=rate)
     scaler = torch.amp.GradScaler(ctx.device.type, enabled=dtype == torch.float16, init_scale=256.0)
     for step in range(5):
         optimizer.zero_grad()
@@ -240,13 +255,7 @@ def _autocast(ctx: Context, dtype: torch.dtype) -> Measurement | None:
         losses.append(loss.item())
         scaler.step(optimizer)
         scaler.update()
-    expect(
-        min(losses[1:]) < losses[0],
-        f"under {name} five Adam steps at 1e-3 do not lower the loss: {[round(v, 4) for v in losses]}",
-        min(losses[1:]) / losses[0],
-        1.0,
-    )
-    return found
+    return losses
 
 
 @contextmanager

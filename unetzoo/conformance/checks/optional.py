@@ -157,31 +157,45 @@ def check_features(ctx: Context) -> None:
     """
     model = ctx.eval_model(dtype=torch.float32)
     encoder = getattr(model, "encoder", None)
-    declared = list(ctx.claims.features or _declared(encoder))
+    declared: list[tuple[int, int | Sequence[int]]] = list(ctx.claims.features or _declared(encoder))
     ctx.require(declared, "declares no features: neither the claim nor the encoder's channels and strides")
     expect(isinstance(encoder, nn.Module), "declares features, but has no module called encoder")
     assert isinstance(encoder, nn.Module)
     ctx.require(not any(ctx.claims.margin), "the network crops its features, so that they have no stride")
-    coarsest = max(max(s) if isinstance(s, Sequence) else s for _, s in declared)
-    size = ctx.claims.legal((2 * coarsest,) * ctx.claims.ndim)
+    strides = [s if isinstance(s, Sequence) else (s,) * ctx.claims.ndim for _, s in declared]
+    coarsest = max(max(s) for s in strides)
+    sizes = [ctx.claims.legal((times * coarsest,) * ctx.claims.ndim) for times in (2, 4)]
+    measured = [_measure_features(ctx, model, encoder, size) for size in sizes]
+    small, large = measured
+    expect(
+        len(small) == len(declared),
+        f"the encoder gives {len(small)} features, {len(declared)} declared: {small} against {declared}",
+    )
+    for level, ((channels, at_small), (_, at_large)) in enumerate(zip(small, large, strict=True)):
+        said = declared[level][0]
+        expect(channels == said, f"feature {level} has {channels} channels, {said} declared")
+        # By how they grow, since a border that the encoder pads with adds the same to every size.
+        axes = list(zip(*sizes, at_small, at_large, strict=True))
+        near = [abs((t - s) / d - (g - f)) < 1 for (s, t, f, g), d in zip(axes, strides[level], strict=True)]
+        if ctx.claims.fixed_size is not None:
+            near = [abs(s / d - f) < 1 for (s, _, f, _), d in zip(axes, strides[level], strict=True)]
+        expect(
+            all(near),
+            f"feature {level} of inputs of {sizes[0]} and {sizes[1]} measures {at_small} and {at_large}, not as the "
+            f"declared stride {tuple(strides[level])} says",
+        )
+
+
+def _measure_features(
+    ctx: Context, model: nn.Module, encoder: nn.Module, size: tuple[int, ...]
+) -> list[tuple[int, tuple[int, ...]]]:
+    """(channels, spatial size) of each feature that the encoder gives for an input of this size."""
     results: list[object] = []
     handle = encoder.register_forward_hook(lambda _, __, result: results.append(result))
     ctx.outputs(model, ctx.input(size=size, dtype=torch.float32))
     handle.remove()
     ctx.require(results, "the encoder is not called as a module, so its features are not seen")
-    features = [t for t in tree_leaves(results[0]) if isinstance(t, Tensor)]
-    measured = [(t.shape[1], tuple(t.shape[2:])) for t in features]
-    expect(
-        len(measured) == len(declared),
-        f"the encoder gives {len(measured)} features, {len(declared)} declared: {measured} against {declared}",
-    )
-    for level, ((channels, spatial), (said, declared_stride)) in enumerate(zip(measured, declared, strict=True)):
-        expect(channels == said, f"feature {level} has {channels} channels, {said} declared")
-        strides = (declared_stride,) * len(spatial) if isinstance(declared_stride, int) else tuple(declared_stride)
-        near = all(abs(s / d - f) < 1 for s, d, f in zip(size, strides, spatial, strict=True))
-        expect(
-            near, f"feature {level} of an input of {size} measures {spatial}, not as the declared stride {strides} says"
-        )
+    return [(t.shape[1], tuple(t.shape[2:])) for t in tree_leaves(results[0]) if isinstance(t, Tensor)]
 
 
 def _declared(encoder: object) -> list[tuple[int, int | Sequence[int]]]:

@@ -1,8 +1,8 @@
 """Train by one recipe with one key at several values and with several seeds; put the scores on one split in a table.
 
-    python examples/compare.py examples/recipes/nuclei_unet.yaml --seeds 0 1 2 \\
+    python benchmarks/compare.py examples/recipes/nuclei_unet.yaml --seeds 0 1 2 \\
         --vary model.decoder.skip=concat model.decoder.skip=none --out runs/skips
-    python examples/compare.py examples/recipes/msrc_v2.yaml --split test --set data.root=MSRC_v2 \\
+    python benchmarks/compare.py examples/recipes/msrc_v2.yaml --split test --set data.root=MSRC_v2 \\
         --vary "loss={dice: 1}" "loss={cross_entropy: 1}" "loss={cross_entropy: 1, dice: 1}" --out runs/losses
 
 Every run keeps its folder, `--out`/VALUE/SEED, and is gone on with if the script is started again. Writes scores.json
@@ -50,6 +50,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="default: 0")
     parser.add_argument("--split", default="val", help="split to score; default: %(default)s")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of the recipe")
+    parser.add_argument("--precision", choices=["no", "fp16", "bf16"], help="of training; default: as launched")
     parser.add_argument("--cpu", action="store_true", help="train on the CPU even where there is a GPU")
     parser.add_argument("--out", type=Path, default=Path("runs/compare"), help="default: %(default)s")
     return parser.parse_args()
@@ -72,7 +73,7 @@ def score(change: str, seed: int, args: argparse.Namespace, console: Console) ->
     """Train with one change and one seed; the scores of the network over all pixels of the split."""
     recipe = read_recipe(args.recipe, parse_overrides([*args.set, change, f"seed={seed}"]))
     folder = args.out / re.sub(r"[^\w.]+", "-", change).strip("-") / str(seed)
-    result = train(recipe, folder, resume=True, cpu=args.cpu, console=console)
+    result = train(recipe, folder, resume=True, precision=args.precision, cpu=args.cpu, console=console)
     data = load_data(recipe.data, [args.split])
     device = torch.device("cuda" if torch.cuda.is_available() and not args.cpu else "cpu")
     model = unetzoo.from_pretrained(result.folder).to(device)
