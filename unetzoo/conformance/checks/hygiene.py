@@ -207,7 +207,9 @@ def check_hooks_fire(ctx: Context) -> None:
     inside = {f"{n}.out_proj" for n, m in model.named_modules() if isinstance(m, nn.MultiheadAttention)}
     owners: set[str] = set()
     for name, module in model.named_modules():
-        if any(p is not None for p in module._parameters.values()) and name not in inside:
+        # What is declared as frozen is kept for checkpoints, whether it is used or not.
+        learning = [n for n, _ in module.named_parameters(name, recurse=False) if n not in ctx.claims.frozen]
+        if learning and name not in inside:
             owners.add(name)
         module.register_forward_hook(lambda *_, name=name: fired.update([name]))
         if not isinstance(module, torch.jit.ScriptModule):

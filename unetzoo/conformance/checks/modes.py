@@ -47,14 +47,16 @@ def check_train_eval_consistency(ctx: Context) -> Measurement | None:
                 if isinstance(getattr(module, attribute, None), float):
                     setattr(module, attribute, 0.0)
     x = ctx.input(4)
-    tracked = [m for m in model.modules() if getattr(m, "running_mean", None) is not None]
+    tracked = {n: m for n, m in model.named_modules() if getattr(m, "running_mean", None) is not None}
+    shared = [n for n in tracked if n in ctx.claims.reused]
+    ctx.require(not shared, f"declared as reused: {listing(shared)}, whose statistics are of several places")
     with torch.no_grad():
         trained, again = ctx.output(model, x), ctx.output(model, x)
         ctx.require(torch.equal(trained, again), "training mode draws random numbers that no dropout module holds")
         _take_statistics(model, x)
         model.eval()
         out = ctx.output(model, x)
-    bound = 1e-6 if all(_is_plain_batch_norm(m) for m in tracked) else 0.5
+    bound = 1e-6 if all(map(_is_plain_batch_norm, tracked.values())) else 0.5
     measured = float((out - trained).abs().mean() / trained.std().clamp(min=1e-12))
     expect(
         measured < bound,

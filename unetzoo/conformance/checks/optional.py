@@ -74,7 +74,7 @@ def _body_kept(
     expect(not thawed, f"{case} frozen parameters outside of the head require grad: {listing(thawed)}")
     new = [n for n, p in now.items() if n not in before or p is not before[n][0]]
     expect(bool(new), f"{case} no parameter is new: the head was not replaced")
-    still = [n for n in new if not now[n].requires_grad]
+    still = [n for n in new if not now[n].requires_grad and n not in ctx.claims.frozen]
     expect(not still, f"{case} the new parameters {listing(still)} do not require grad")
 
 
