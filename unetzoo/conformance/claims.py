@@ -65,6 +65,8 @@ class Claims:
     """Names of modules with parameters that one forward calls more than once by intention."""
     frozen: tuple[str, ...] = ()
     """Names of parameters that are not trained by intention."""
+    surrogate_gradients: bool = False
+    """Some gradients are not those of the function by intention (a straight-through estimator)."""
     features: tuple[tuple[int, int], ...] | None = None
     """(channels, stride) of each feature map of ``model.encoder``, finest first."""
     num_params: int | None = None

@@ -191,18 +191,30 @@ def perturb_parameters(model: nn.Module, seed: int) -> None:
 
 
 @torch.no_grad()
-def warm_statistics(model: nn.Module, x: Tensor) -> None:
-    """Set the running statistics of normalisation layers to those of ``x`` (cumulative average over one forward)."""
+def warm_statistics(model: nn.Module, x: Tensor, *, floor: float = 0.01) -> None:
+    """Set the running statistics of normalisation layers to those of ``x`` (cumulative average over one forward).
+
+    A channel that is silent on ``x`` and fires on other images would be divided by next to nothing: dropout, which
+    makes such channels, is off, and no variance is less than ``floor`` of the layer's mean variance.
+    """
     layers = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._NormBase) and m.track_running_stats]
     momenta = [layer.momentum for layer in layers]
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
     for layer in layers:
+        layer.train()
         layer.reset_running_stats()
         layer.momentum = None
     try:
         model(x)
+        for layer in layers:
+            if isinstance(layer.running_var, Tensor):
+                layer.running_var.clamp_(min=floor * layer.running_var.mean())
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
+        for module, mode in modes.items():
+            module.training = mode
 
 
 def state_layout(model: nn.Module) -> dict[str, tuple[torch.Size, torch.dtype]]:

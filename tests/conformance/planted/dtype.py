@@ -75,7 +75,7 @@ class TinyEpsilon(SmallUNet):
         return super().forward(x / (x.abs().amax(dim=(1, 2, 3), keepdim=True) + 1e-8))
 
 
-@planted("check_float16_large_image", because=r"ones of size .* are NaN or infinite")
+@planted("check_float16_large_image", because=r"noise of size .* are NaN or infinite")
 class SumOverImage(SmallUNet):
     """Averages over the image by a sum and a division, which overflows on a large image."""
 

@@ -25,7 +25,7 @@ from unetzoo.conformance.check import (
     expect,
     worst,
 )
-from unetzoo.conformance.context import Context
+from unetzoo.conformance.context import Context, warm_statistics
 from unetzoo.conformance.tracing import ModuleTrace, blame, listing
 
 
@@ -117,12 +117,15 @@ def check_float16_large_image(ctx: Context) -> None:
     ctx.require(ctx.claims.fixed_size is None, "claims a fixed size")
     side = math.ceil((2.5 * 65504) ** (1 / ctx.claims.ndim))
     size = ctx.claims.legal((side,) * ctx.claims.ndim)
-    x = torch.ones((1, ctx.in_channels, *size), dtype=torch.float16, device=ctx.device)
+    x = 1 + ctx.input(1, size=size, dtype=torch.float16)
+    model = ctx.eval_model(dtype=torch.float32)
     try:
-        ctx.outputs(ctx.eval_model(dtype=torch.float32), x.float())
+        # Statistics of small images say little of what deep layers see of large ones.
+        warm_statistics(model, 1 + ctx.input(1, size=size, seed=1, dtype=torch.float32))
+        ctx.outputs(model, x.float())
     except Exception as error:  # a limit on the size, whatever its error, is no matter of half precision
         raise NotApplicable(f"runs at no size as large as {list(size)}") from error
-    _finite_half(ctx, ctx.eval_model(dtype=torch.float16), x, f"ones of size {list(size)}")
+    _finite_half(ctx, model.half(), x, f"noise of size {list(size)}")
 
 
 def _finite_half(ctx: Context, model: nn.Module, x: Tensor, name: str) -> list[Tensor]:

@@ -200,6 +200,7 @@ def check_gradcheck(ctx: Context) -> Measurement | None:
     A wrong custom backward, or a path hidden by ``detach`` or ``.data``, trains, but towards the wrong place. In
     training mode the bound is wider: spectral normalisation rightly holds its power iteration constant.
     """
+    ctx.require(not ctx.claims.surrogate_gradients, "surrogate_gradients is claimed")
     return worst([_gradcheck(ctx, training=False, bound=1e-4), _gradcheck(ctx, training=True, bound=5e-2)])
 
 

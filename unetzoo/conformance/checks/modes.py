@@ -48,7 +48,7 @@ def check_train_eval_consistency(ctx: Context) -> Measurement | None:
                     setattr(module, attribute, 0.0)
     x = ctx.input(4)
     tracked = {n: m for n, m in model.named_modules() if getattr(m, "running_mean", None) is not None}
-    shared = [n for n in tracked if n in ctx.claims.reused]
+    shared = [n for n in tracked if any(f"{n}.".startswith(f"{reused}.") for reused in ctx.claims.reused)]
     ctx.require(not shared, f"declared as reused: {listing(shared)}, whose statistics are of several places")
     with torch.no_grad():
         trained, again = ctx.output(model, x), ctx.output(model, x)
@@ -83,7 +83,7 @@ def _take_statistics(model: nn.Module, x: Tensor) -> None:
         counts[module] = args[0].numel() // args[0].shape[1]
 
     handles = [m.register_forward_pre_hook(count) for m in model.modules() if _is_plain_batch_norm(m)]
-    warm_statistics(model, x)
+    warm_statistics(model, x, floor=0.0)
     for handle in handles:
         handle.remove()
     with torch.no_grad():
