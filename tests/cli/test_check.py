@@ -37,6 +37,7 @@ def test_a_crash_of_one_network_is_in_every_report_and_the_others_are_checked(tm
     )
     assert done.returncode == 1, done.stderr
     assert "SIGABRT" in done.stdout
+    assert "two_nets:Sound: 3 passed" in done.stdout
     reports = json.loads((tmp_path / "out.json").read_text())
     statuses = {r["model"]: {c["check"]: c["status"] for c in r["results"]} for r in reports}
     assert set(statuses["two_nets:Sound"].values()) == {"passed"}
@@ -47,3 +48,18 @@ def test_a_crash_of_one_network_is_in_every_report_and_the_others_are_checked(tm
     assert "http" not in page
     suites = ElementTree.parse(tmp_path / "out.xml").getroot()
     assert sorted(suite.get("failures") for suite in suites) == ["0", "1"]
+
+
+def test_a_builder_that_is_not_there_is_refused_before_any_network_is_checked(tmp_path: Path) -> None:
+    (tmp_path / "two_nets.py").write_text(NETS)
+    done = subprocess.run(
+        [sys.executable, "-m", "unetzoo", "check", "two_nets:Sound", "two_nets:Missing", "--json", "out.json"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "'two_nets:Missing' cannot be imported" in done.stderr
+    assert not (tmp_path / "out.json").exists()

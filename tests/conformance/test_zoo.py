@@ -74,7 +74,7 @@ EXPECTED = {
         "check_init_grad_scale": "its pyramid ends in one pixel, whose normalisation over two images has no gradient"
     },
 }
-THREE_DIMENSIONAL = ("unet3d", "vnet")
+THREE_DIMENSIONAL = ("unet3d", "residual_unet3d")
 SPREAD = (
     *THREE_DIMENSIONAL,
     *("unet", "linknet34", "attention_unet", "u2netp", "segnet", "resunet", "unetpp"),

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from ..errors import ConfigError
 from ..files import write_text
 
 if TYPE_CHECKING:
@@ -45,10 +46,16 @@ def check(
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML.")] = None,
 ) -> None:
     """Hold networks to the contract. A check that hangs or crashes is reported, and the others still run."""
+    from ..conformance.subject import resolve
     from ..conformance.suite import check_model
 
     expected = json.loads(expected_failures.read_text(encoding="utf-8")) if expected_failures else {}
     targets = _targets(names or [], all_models, ndim)
+    for name, _ in targets:
+        try:
+            resolve(name, {})
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(f"{name!r} cannot be imported: {error}; expected package.module:builder") from error
     board = Board({_label(target): Progress() for target in targets})
 
     def examine(target: Target) -> Report:
@@ -66,7 +73,7 @@ def check(
             progress=lambda _, result: board.note(_label(target), result),
         )
 
-    console = Console()
+    console = Console(emoji=False)
     reports: list[Report] = []
     with Live(get_renderable=board.table, console=console, refresh_per_second=4), ThreadPoolExecutor(jobs) as pool:
         for report in pool.map(examine, targets):

@@ -131,9 +131,12 @@ def _sizes_vary(ctx: Context) -> bool:
 
 
 def _aligned(ctx: Context, factor: int, order: int = 1) -> Axes:
-    """A legal size that is a multiple of the coarsest stride, so that the branches for odd maps go one way."""
+    """A legal size that is a multiple of the coarsest stride, so that the branches for odd maps go one way.
+
+    Twice the stride at the least: a program is captured for a length of one alone, or for all others.
+    """
     step = [math.lcm(d, ctx.claims.coarsest_stride) for d in ctx.claims.divisor]
-    wanted = tuple(d * (-(-s // d) + factor) for s, d in zip(ctx.size[::order], step, strict=True))
+    wanted = tuple(d * (max(2, -(-s // d)) + factor) for s, d in zip(ctx.size[::order], step, strict=True))
     return ctx.claims.legal(wanted)
 
 
