@@ -44,18 +44,10 @@ def _drop_second_registration(network: nn.Module, options: Options, ndim: int) -
     del network.heads
 
 
-def _drop_other_heads(network: nn.Module, options: Options, ndim: int) -> None:
-    """Take the heads of BasicUNetPlusPlus whose logits nobody gets out of it."""
-    if not options.get("deep_supervision", False):
-        for level in (1, 2, 3):
-            network.set_submodule(f"final_conv_0_{level}", nn.Identity())
-
-
-def _drop_cross_attention(network: nn.Module, options: Options, ndim: int) -> None:
-    """Take the cross attention, which UNETR builds and never calls, out of its transformer."""
+def _clear_attention(network: nn.Module, options: Options, ndim: int) -> None:
+    """Take UNETR's empty tensors, which are registered nowhere and not read, out of its attention."""
     for block in network.get_submodule("vit.blocks").children():
-        del block.norm_cross_attn, block.cross_attn
-        for name in ("att_mat", "causal_mask"):  # empty tensors, registered nowhere and not read
+        for name in ("att_mat", "causal_mask"):
             setattr(block.attn, name, None)
 
 
@@ -100,6 +92,7 @@ class Facts:
     dims_option: the argument that takes `ndim`.
     repair: changes the network once it is built.
     call: runs it, to a list of logits, finest first.
+    frozen: parameters that stay, for the sake of checkpoints, and do not learn.
     notes: defects that stay.
     """
 
@@ -114,6 +107,7 @@ class Facts:
     sized: bool = False
     repair: Callable[[nn.Module, Options, int], None] | None = None
     call: Callable[[Any, torch.Tensor], list[torch.Tensor]] = _as_list
+    frozen: tuple[str, ...] = ()
     notes: str = ""
 
 
@@ -148,8 +142,9 @@ NETWORKS = {
             "https://arxiv.org/abs/1807.10165",
             divisor=lambda options, ndim: 16,
             deep_supervision=("deep_supervision", True),
-            repair=_drop_other_heads,
             call=_last_first,
+            frozen=tuple(f"network.final_conv_0_{level}.{name}" for level in (1, 2, 3) for name in ("weight", "bias")),
+            notes="Without deep supervision its three other heads stay, and do not learn.",
         ),
         Facts(
             "DynUNet",
@@ -223,8 +218,14 @@ NETWORKS = {
             "https://arxiv.org/abs/2103.10504",
             defaults={"img_size": 96},
             sized=True,
-            repair=_drop_cross_attention,
-            notes="Images of another size than `img_size` are resized to it and the logits back.",
+            repair=_clear_attention,
+            frozen=tuple(
+                f"network.vit.blocks.{block}.norm_cross_attn.{name}"
+                for block in range(12)
+                for name in ("weight", "bias")
+            ),
+            notes="Images of another size than `img_size` are resized to it and the logits back. The normalisation of "
+            "the cross attention, which it builds and does not use, stays and does not learn.",
         ),
         Facts(
             "VNet",

@@ -34,6 +34,7 @@ class MonaiProvider:
             "tags": ["monai", "medical"],
             "ndim": [2, 3],
             "deep_supervision": facts.deep_supervision is not None,
+            "claims": {"frozen": facts.frozen},
             "follows": f"MONAI's own class {facts.name}, `model.network`. {facts.notes}".strip(),
         }
         return component(MonaiModel, card, network=name)
