@@ -85,6 +85,8 @@ class TorchvisionProvider:
             "license": "BSD-3-Clause",
             "tags": ["torchvision", "pretrained-encoder"],
             "ndim": [2],
+            # DeepLab normalises one value a channel after pooling the whole image.
+            "claims": {"batch1_train": not name.startswith("deeplabv3")},
             "follows": "torchvision's own modules, without the auxiliary classifier.",
         }
         return component(TorchvisionModel, card, network=name)

@@ -26,7 +26,7 @@ from ..wrapping import WrappedModel, build, component
 # What our own arguments say, or what would break the contract (logits alone, one tensor).
 NOT_OPTIONS = {"encoder_name", "encoder_weights", "in_channels", "classes", "activation", "aux_params", "kwargs"}
 # Normalise one value a channel after pooling the whole image: a batch of one cannot be trained on.
-POOLING_TO_ONE = {"deeplabv3", "deeplabv3plus", "pan"}
+POOLING_TO_ONE = {"deeplabv3", "deeplabv3plus", "pan", "upernet"}
 
 NOTES = {
     "dpt": "timm resamples the position embedding of a transformer in float32, whatever the type of the network.",
