@@ -19,6 +19,7 @@ from unetzoo.conformance.sandbox import GlobalState
 
 from .controls import ValidConvolutions, plain, three_dimensional
 from .planted.hygiene import BrokenRepr
+from .planted.optional import WrongStrides
 from .planted.output import MissingLayer
 
 QUICK = ["check_create_signature", "check_forward_runs", "check_repr", "check_pickle"]
@@ -188,3 +189,8 @@ def test_a_builder_that_cannot_be_sent_to_a_process_is_refused() -> None:
 def test_nan_never_agrees() -> None:
     with pytest.raises(AssertionError, match="nan"):
         agree(torch.tensor([torch.nan]), torch.tensor([torch.nan]), 1.0, "the value")
+
+
+def test_strides_are_held_to_how_features_grow_where_the_smallest_image_is_large() -> None:
+    report = check_model(WrongStrides, checks=["check_features"], capabilities={"min_size": 64})
+    assert "declared stride (4, 4)" in report["check_features"].message

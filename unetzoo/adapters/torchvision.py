@@ -55,7 +55,7 @@ class TorchvisionModel(WrappedModel):
         self.encoder = cast(nn.Module, made.backbone)
         self.head = cast(nn.Module, made.classifier)
         if in_channels != 3:
-            _adapt_first_convolution(self.encoder, in_channels, pretrained)
+            _adapt_first_convolution(self.encoder, in_channels, keep=pretrained or options.get("weights") is not None)
         self.layouts = {"torchvision": {"backbone": "encoder", "classifier": "head"}}
 
     def call(self, x: torch.Tensor) -> list[torch.Tensor]:
@@ -101,10 +101,11 @@ def _make_head(network: str, num_classes: int) -> nn.Module:
     return cast(nn.Module, _make(network, num_classes).classifier)
 
 
-def _adapt_first_convolution(backbone: nn.Module, in_channels: int, pretrained: bool) -> None:
+def _adapt_first_convolution(backbone: nn.Module, in_channels: int, *, keep: bool) -> None:
+    """Give the first convolution `in_channels`, with the weights it has or with fresh ones."""
     first = next(module for module in backbone.modules() if isinstance(module, nn.Conv2d))
     first.in_channels = in_channels
     weight = adapt_input_conv(in_channels, first.weight.detach())
-    if not pretrained:  # as torchvision draws them: channels with the same weights would never learn to differ
+    if not keep:  # as torchvision draws them: channels with the same weights would never learn to differ
         nn.init.kaiming_normal_(weight, mode="fan_out")
     first.weight = nn.Parameter(weight)

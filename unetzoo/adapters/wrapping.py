@@ -167,7 +167,7 @@ def build(component: Callable[..., nn.Module], name: str, options: Mapping[str, 
         )
     try:
         return component(**options)
-    except (TypeError, ValueError, AssertionError, KeyError, NotImplementedError, RuntimeError) as error:
+    except (TypeError, ValueError, AssertionError, KeyError, RuntimeError) as error:
         raise ConfigError(f"{name!r} cannot be built: {error or type(error).__name__}") from error
 
 

@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from ..errors import ConfigError
 from ..files import write_text
 
 if TYPE_CHECKING:
@@ -51,11 +50,8 @@ def check(
 
     expected = json.loads(expected_failures.read_text(encoding="utf-8")) if expected_failures else {}
     targets = _targets(names or [], all_models, ndim)
-    for name, _ in targets:
-        try:
-            resolve(name, {})
-        except (ImportError, AttributeError) as error:
-            raise ConfigError(f"{name!r} cannot be imported: {error}; expected package.module:builder") from error
+    for name, _ in targets:  # a name that is wrong is told before hours are spent on the others
+        resolve(name, {})
     board = Board({_label(target): Progress() for target in targets})
 
     def examine(target: Target) -> Report:

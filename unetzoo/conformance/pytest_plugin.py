@@ -59,7 +59,7 @@ def _items(session: pytest.Session, config: pytest.Config, names: list[str]) -> 
                 expected_failures=expected.get(name),
                 fast=config.getoption("--unetzoo-fast"),
             )
-        except (ImportError, AttributeError, KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise pytest.UsageError(f"--unetzoo={name}: {error}") from error
         node = Network.from_parent(session, name=name, nodeid=f"unetzoo::{name}", path=session.path)
         node.run = Run(suite)

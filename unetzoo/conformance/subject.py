@@ -11,6 +11,7 @@ from typing import TypeAlias
 from torch import nn
 
 from unetzoo.conformance.context import Builder
+from unetzoo.errors import ConfigError
 
 ModelLike: TypeAlias = "str | Path | Mapping[str, object] | Builder"
 
@@ -47,14 +48,17 @@ class Subject:
 def resolve(model: ModelLike, capabilities: Mapping[str, object]) -> Subject:
     """The subject of whatever ``check_model`` was given.
 
-    Raises ImportError or AttributeError for a ``module:builder`` that is not there, TypeError for something that is
-    neither a name, a config nor callable.
+    Raises ConfigError for a ``module:builder`` that is not there, TypeError for something that is neither a name, a
+    config nor callable.
     """
     if isinstance(model, nn.Module):
         raise TypeError("check_model builds its own instances: pass the builder (a class or function), not a network")
     if isinstance(model, str) and ":" in model and "/" not in model:
         module, _, attribute = model.partition(":")
-        return Subject(model, getattr(importlib.import_module(module), attribute), capabilities)
+        try:
+            return Subject(model, getattr(importlib.import_module(module), attribute), capabilities)
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(f"{model!r} cannot be imported: {error}; expected package.module:builder") from error
     if isinstance(model, (str, Path, Mapping)):
         name = str(model.get("name", "config")) if isinstance(model, Mapping) else str(model)
         claims = {**_of_card(model, capabilities.get("ndim")), **capabilities}

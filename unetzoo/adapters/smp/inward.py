@@ -137,7 +137,7 @@ class SmpProvider:
             "claims": {"batch1_train": name not in POOLING_TO_ONE},
             "follows": "smp's own modules, so that its numbers are these. Parameters that the architecture builds and "
             "does not use (the deep stages of PSPNet's encoder, the head of DPT's) stay and do not learn. "
-            + NOTES.get(name, ""),
+            f"{NOTES.get(name, '')}".rstrip(),
         }
         return component(SmpModel, card, architecture=name)
 

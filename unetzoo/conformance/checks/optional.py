@@ -164,9 +164,9 @@ def check_features(ctx: Context) -> None:
     ctx.require(not any(ctx.claims.margin), "the network crops its features, so that they have no stride")
     strides = [s if isinstance(s, Sequence) else (s,) * ctx.claims.ndim for _, s in declared]
     coarsest = max(max(s) for s in strides)
-    sizes = [ctx.claims.legal((times * coarsest,) * ctx.claims.ndim) for times in (2, 4)]
-    measured = [_measure_features(ctx, model, encoder, size) for size in sizes]
-    small, large = measured
+    size = ctx.claims.legal((2 * coarsest,) * ctx.claims.ndim)
+    sizes = (size, ctx.claims.legal(tuple(s + 2 * coarsest for s in size)))
+    small, large = (_measure_features(ctx, model, encoder, size) for size in sizes)
     expect(
         len(small) == len(declared),
         f"the encoder gives {len(small)} features, {len(declared)} declared: {small} against {declared}",
@@ -175,10 +175,10 @@ def check_features(ctx: Context) -> None:
         said = declared[level][0]
         expect(channels == said, f"feature {level} has {channels} channels, {said} declared")
         # By how they grow, since a border that the encoder pads with adds the same to every size.
-        axes = list(zip(*sizes, at_small, at_large, strict=True))
-        near = [abs((t - s) / d - (g - f)) < 1 for (s, t, f, g), d in zip(axes, strides[level], strict=True)]
+        steps = [(t - s, g - f) for s, t, f, g in zip(*sizes, at_small, at_large, strict=True)]
         if ctx.claims.fixed_size is not None:
-            near = [abs(s / d - f) < 1 for (s, _, f, _), d in zip(axes, strides[level], strict=True)]
+            steps = list(zip(size, at_small, strict=True))
+        near = [abs(pixels / d - found) < 1 for (pixels, found), d in zip(steps, strides[level], strict=True)]
         expect(
             all(near),
             f"feature {level} of inputs of {sizes[0]} and {sizes[1]} measures {at_small} and {at_large}, not as the "
