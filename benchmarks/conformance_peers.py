@@ -24,6 +24,8 @@ from unetzoo.conformance.report import write_text
 PAGE = Path(__file__).parent.parent / "docs" / "conformance_peers.md"
 PACKAGES = ("segmentation-models-pytorch", "monai", "torchvision", "dynamic-network-architectures")
 SMP = ("Unet", "UnetPlusPlus", "MAnet", "Linknet", "FPN", "PSPNet", "DeepLabV3", "DeepLabV3Plus", "PAN", "UPerNet")
+# Its number of input channels must divide 16.
+ONE_CHANNEL = {"monai.VNet"}
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,15 @@ class Smp:
     """An architecture of segmentation_models_pytorch on a light encoder, its keywords passed on."""
 
     architecture: str
-    encoder: str = "resnet18"
+    encoder: str = "tu-test_resnet"
+    options: tuple[tuple[str, object], ...] = ()
 
-    def __call__(self, *, in_channels: int, num_classes: int, **options: object) -> nn.Module:
+    def __call__(self, *, in_channels: int, num_classes: int, **more: object) -> nn.Module:
         import segmentation_models_pytorch as smp
 
         build: Callable[..., nn.Module] = getattr(smp, self.architecture)
-        return build(self.encoder, encoder_weights=None, in_channels=in_channels, classes=num_classes, **options)
+        keywords = {"encoder_weights": None, "in_channels": in_channels, "classes": num_classes}
+        return build(self.encoder, **keywords, **dict(self.options), **more)
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,9 @@ def peers() -> dict[str, Callable[..., nn.Module]]:
     kernels = {"kernel_size": (3, 3, 3), "strides": (1, 2, 2), "upsample_kernel_size": (2, 2), "filters": (8, 16, 32)}
     networks: dict[str, Callable[..., nn.Module]] = {f"smp.{name}": Smp(name) for name in SMP}
     networks |= {
+        "smp.Unet-scse": Smp("Unet", options=(("decoder_attention_type", "scse"),)),
+        "smp.Unet-instancenorm": Smp("Unet", options=(("decoder_use_norm", "instancenorm"),)),
+        "smp.PSPNet-resnet18": Smp("PSPNet", "resnet18"),
         "smp.Segformer": Smp("Segformer", "mit_b0"),
         "smp.DPT": Smp("DPT", "tu-vit_tiny_patch16_224"),
         "monai.UNet": monai("UNet", channels=(8, 16, 32), strides=(2, 2), **flat),
@@ -200,7 +207,8 @@ def main() -> None:
     missing = [name for name in chosen if not installed(name)]
 
     def examine(name: str) -> Report:
-        report = check_model(chosen[name], fast=arguments.fast, isolate=True, memory_limit=16.0)
+        channels = 1 if name in ONE_CHANNEL else 3
+        report = check_model(chosen[name], in_channels=channels, fast=arguments.fast, isolate=True, memory_limit=16.0)
         report.model = name
         return report
 
@@ -208,6 +216,7 @@ def main() -> None:
     with ThreadPoolExecutor(arguments.jobs) as pool:
         for report in pool.map(examine, [name for name in chosen if name not in missing]):
             reports.append(report)
+            print(report.headline, flush=True)
             write_text(PAGE, page(reports, missing, arguments.fast))
 
 

@@ -16,7 +16,7 @@ from unetzoo.training.loop import train
 from unetzoo.training.recipe import read_recipe
 from unetzoo.training.runs import RunFolder
 from unetzoo.training.sampling import Batches
-from unetzoo.training.state import load_state
+from unetzoo.training.state import Launch, load_state
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_with_step_and_files_and_keeps_the_last_good_checkpoint(
@@ -30,7 +30,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_step_and_files_and_keeps_t
     names = [entry.name for entry in load_data(recipe.data).splits["train"].entries]
     assert f"over the files {', '.join(names[index] for index in batches[1])};" in str(error.value)
     assert str(folder.last) in str(error.value)
-    position, state = load_state(folder.last, processes=1)
+    position, state = load_state(folder.last, Launch(1))
     assert position.total == 1
     assert all(tensor.isfinite().all() for tensor in state["model"].values())
 

@@ -7,15 +7,53 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
+from accelerate.utils import DistributedType
 
+from unetzoo.checkpoints.saving import from_pretrained
 from unetzoo.errors import ConfigError
+from unetzoo.training import launching
 from unetzoo.training.loop import train
 from unetzoo.training.recipe import read_recipe
 from unetzoo.training.runs import RunFolder
 
 BATCH_NORM = {"name": "double_conv", "norm": "batch"}
+# accelerate shards on accelerators alone; here it is made to take the processes of the CPU for such.
+SHARDED = """
+import sys
+from pathlib import Path
+from accelerate import Accelerator, PartialState
+from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
+from unetzoo.training import launching, read_recipe, train
+from unetzoo.training.learner import Learner
+
+def sharding(**options):
+    accelerator = Accelerator(**options)
+    PartialState._shared_state["distributed_type"] = accelerator.state.distributed_type = DistributedType.FSDP
+    accelerator.state.fsdp_plugin = FullyShardedDataParallelPlugin(
+        fsdp_version=2, auto_wrap_policy="transformer_based_wrap", transformer_cls_names_to_wrap=["EncoderStage"]
+    )
+    return accelerator
+
+def interrupted(self, number, batches):
+    if number == 3:
+        assert all(hasattr(parameter, "to_local") for parameter in self.network.parameters())
+        assert all(hasattr(parameter, "to_local") for parameter in self.average.parameters())
+        raise KeyboardInterrupt
+    return step(self, number, batches)
+
+launching.Accelerator = sharding
+step, Learner.step = Learner.step, interrupted
+recipe, out = read_recipe(Path(sys.argv[1])), Path(sys.argv[2])
+try:
+    train(recipe, out, cpu=True)
+except KeyboardInterrupt:
+    Learner.step = step
+train(recipe, out, cpu=True, resume=True)
+"""
 
 
 def test_two_processes_have_the_losses_of_one_with_the_doubled_batch(
@@ -31,20 +69,67 @@ def test_two_processes_have_the_losses_of_one_with_the_doubled_batch(
     )
     launch = "--multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no -m unetzoo train"
     out = tmp_path / "two"
+    run("accelerate.commands.launch", *launch.split(), str(recipe), "--out", str(out), "--cpu")
+    train(read_recipe(recipe, {"batch_size": 4}), tmp_path / "one")
+    assert [row["step"] for row in RunFolder(out).rows()] == [1, 2, 2, 3, 4, 4]
+    assert_alike(out, tmp_path / "one")
+
+
+def test_two_processes_that_share_out_the_parameters_do_too_and_are_resumed(
+    nuclei_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    network = {"name": "unet", "encoder": {"name": "conv", "channels": [4, 8]}, "block": BATCH_NORM}
+    recipe = nuclei_recipe(
+        model=network, accumulate=2, clip=1.0, ema=0.9, channels_last=True, batch_size=1, checkpoint_every=3
+    )
+    script, out = tmp_path / "sharded.py", tmp_path / "two"
+    script.write_text(SHARDED, encoding="utf-8")
+    run("torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script), str(recipe), str(out))
+    train(read_recipe(recipe, {"batch_size": 2}), tmp_path / "one")
+    assert_alike(out, tmp_path / "one")
+    alone, together = from_pretrained(tmp_path / "one" / "model"), from_pretrained(out / "model")
+    for name, weights in alone.state_dict().items():
+        torch.testing.assert_close(together.state_dict()[name], weights, msg=name)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "told"),
+    [
+        (DistributedType.DEEPSPEED, {}, "launched for DEEPSPEED.*--fsdp_version 2"),
+        (DistributedType.FSDP, {}, "launched for FSDP.*--fsdp_version 2"),
+        (DistributedType.FSDP, {"freeze_encoder_epochs": 2}, "freeze_encoder_epochs is 2.*cannot be frozen"),
+    ],
+)
+def test_a_launch_that_shards_in_a_way_that_cannot_be_trained_is_refused(
+    nuclei_recipe: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: DistributedType,
+    changes: dict[str, object],
+    told: str,
+) -> None:
+    launched = SimpleNamespace(distributed_type=kind, is_fsdp2=bool(changes))
+    monkeypatch.setattr(launching, "Accelerator", lambda **_: launched)
+    with pytest.raises(ConfigError, match=told):
+        train(read_recipe(nuclei_recipe(**changes)), tmp_path / "run")
+
+
+def run(module: str, *arguments: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "accelerate.commands.launch", *launch.split(), str(recipe), "--out", str(out), "--cpu"],
+        [sys.executable, "-m", module, *arguments],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    train(read_recipe(recipe, {"batch_size": 4}), tmp_path / "one")
-    one, two = RunFolder(tmp_path / "one").rows(), RunFolder(out).rows()
-    assert [row["step"] for row in two] == [1, 2, 2, 3, 4, 4]
-    for alone, together in zip(one, two, strict=True):
-        del alone["iou" if "iou" in alone else "epoch"], together["iou" if "iou" in together else "epoch"]
-        assert together == pytest.approx(alone, rel=2e-6)
+
+
+def assert_alike(out: Path, other: Path) -> None:
+    """Both runs have the same rows of losses, rates, gradient norms and scores, to rounding."""
+    for row, expected in zip(RunFolder(out).rows(), RunFolder(other).rows(), strict=True):
+        del row["iou" if "iou" in row else "epoch"], expected["iou" if "iou" in expected else "epoch"]
+        assert row == pytest.approx(expected, rel=2e-6)
 
 
 def test_a_launch_that_starts_one_process_of_several_is_refused(

@@ -19,7 +19,7 @@ from unetzoo.errors import CheckpointError, ConfigError
 from unetzoo.training.loop import train
 from unetzoo.training.recipe import read_recipe
 from unetzoo.training.runs import RunFolder
-from unetzoo.training.state import Position, load_state, save_state
+from unetzoo.training.state import Launch, Position, load_state, save_state
 
 EVERYTHING = {
     "augment": {"flip": ["width"], "elastic": {"deviation": 3.0}, "colour": {"noise": 0.1}},
@@ -107,30 +107,37 @@ def test_the_recipe_in_the_folder_resumes_the_run_as_the_one_it_was_written_from
     assert steps(tmp_path / "run") == before
 
 
-def test_a_checkpoint_of_another_number_of_processes_is_refused(tmp_path: Path) -> None:
-    save_state(tmp_path / "last.pt", Position(), {}, processes=2)
-    with pytest.raises(CheckpointError, match="had 2 processes, now there are 1"):
-        load_state(tmp_path / "last.pt", processes=1)
+@pytest.mark.parametrize(
+    ("before", "now", "told"),
+    [
+        (Launch(2), Launch(1), "had 2 processes, this one has 1 process"),
+        (Launch(2, sharded=True), Launch(2), "had 2 sharded processes, this one has 2 processes"),
+    ],
+)
+def test_a_checkpoint_of_another_launch_is_refused(tmp_path: Path, before: Launch, now: Launch, told: str) -> None:
+    save_state(tmp_path / "last.pt", Position(), {}, before)
+    with pytest.raises(CheckpointError, match=told):
+        load_state(tmp_path / "last.pt", now)
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04 cut off"])
 def test_a_file_that_is_no_checkpoint_is_refused_by_its_name(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "last.pt").write_bytes(content)
     with pytest.raises(CheckpointError, match=r"last\.pt: not a checkpoint"):
-        load_state(tmp_path / "last.pt", processes=1)
+        load_state(tmp_path / "last.pt", Launch(1))
 
 
 def test_a_disk_that_is_full_leaves_the_checkpoint_before_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "last.pt"
-    save_state(path, Position(total=1), {"weights": torch.zeros(10_000)}, processes=1)
+    save_state(path, Position(total=1), {"weights": torch.zeros(10_000)}, Launch(1))
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limit[1]))
     try:
         with pytest.raises(CheckpointError, match=r"could not be written.*the one before is kept"):
-            save_state(path, Position(total=2), {"weights": torch.ones(10_000)}, processes=1)
+            save_state(path, Position(total=2), {"weights": torch.ones(10_000)}, Launch(1))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-    position, learner = load_state(path, processes=1)
+    position, learner = load_state(path, Launch(1))
     assert position.total == 1
     assert torch.equal(learner["weights"], torch.zeros(10_000))
     assert [file.name for file in tmp_path.iterdir()] == ["last.pt"]

@@ -20,7 +20,12 @@ def averaged(model: DenseModel, decay: float) -> AveragedModel:
 
     def update(averages: Tensors, current: Tensors, steps: Tensor | int) -> None:
         n = int(steps)
-        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averages, current, steps)
+        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(_held(averages), _held(current), steps)
 
     with torch.no_grad():
         return AveragedModel(model, multi_avg_fn=update, use_buffers=True).eval()
+
+
+def _held(tensors: Tensors) -> list[Tensor]:
+    """What this process holds of parameters that are sharded (FSDP): their parts are averaged as the whole would be."""
+    return [tensor.to_local() if hasattr(tensor, "to_local") else tensor for tensor in tensors]

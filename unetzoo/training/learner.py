@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any, TypedDict
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
+from accelerate.utils import fsdp2_prepare_model, gather_object
 from torch import Tensor, nn
 
 from unetzoo import factory
@@ -26,6 +27,7 @@ from unetzoo.training.optimizers import make_optimizer
 from unetzoo.training.parallel import gathered, gathered_output, synchronise_batch_norm
 from unetzoo.training.recipe import Recipe
 from unetzoo.training.schedules import make_schedule
+from unetzoo.training.sharding import fill, gathered_state, load_gathered
 
 
 class Batch(TypedDict):
@@ -68,29 +70,32 @@ class Learner:
         self.memory_format = torch.preserve_format
         if recipe.channels_last:
             self.memory_format = torch.channels_last if data.ndim == 2 else torch.channels_last_3d
-            self.model.to(memory_format=self.memory_format)
+            if not accelerator.is_fsdp2:  # which shards contiguous parameters alone
+                self.model.to(memory_format=self.memory_format)
         if recipe.gradient_checkpointing:
             self.model.set_gradient_checkpointing()
         self.average = averaged(self.model, recipe.ema) if recipe.ema else None
         if self.average is not None:
             self.average.to(accelerator.device)
+        # A sharded network runs in all processes at once; this one is scored by each on images of its own.
+        self.whole = copy.deepcopy(self.model).to(accelerator.device) if accelerator.is_fsdp2 else None
         network: nn.Module = self.model
         if accelerator.num_processes > 1 and recipe.sync_batch_norm:
             network = synchronise_batch_norm(network, accelerator.device)
         optimizer = make_optimizer(recipe.optimizer, recipe.rates, self.model)
         self.network, self.optimizer = accelerator.prepare(network, optimizer)
+        if accelerator.is_fsdp2 and self.average is not None:
+            self.average.module = fsdp2_prepare_model(accelerator, self.average.module)
         self.schedule = make_schedule(
             recipe.schedule, self.optimizer.optimizer, epochs=recipe.epochs, steps_per_epoch=steps_per_epoch
         )
 
-    @property
-    def scored(self) -> nn.Module:
-        """The network that is evaluated and kept: the running average where there is one."""
-        return self.accelerator.unwrap_model(self.network) if self.average is None else self.average.module
-
-    def kept(self) -> DenseModel:
-        """That network, to be saved."""
-        network = self.scored
+    def scored(self) -> DenseModel:
+        """The network that is evaluated and kept: the running average where there is one. Asked by all processes."""
+        network = self.accelerator.unwrap_model(self.network) if self.average is None else self.average.module
+        if self.whole is not None:
+            fill(self.whole, network)
+            network = self.whole
         assert isinstance(network, DenseModel)
         return network
 
@@ -131,20 +136,29 @@ class Learner:
     def state(self) -> dict[str, object]:
         """Everything that the next steps depend on."""
         scaler = self.accelerator.scaler
+        if self.accelerator.is_fsdp2:
+            learned = gathered_state(self.network, self.average, self.optimizer.optimizer)
+        else:
+            learned = {
+                "model": self.accelerator.get_state_dict(self.network),
+                "average": None if self.average is None else self.average.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+            }
         return {
-            "model": self.accelerator.get_state_dict(self.network),
-            "average": None if self.average is None else self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            **learned,
             "schedule": self.schedule.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Take up the state that `state` gave."""
-        self.accelerator.unwrap_model(self.network).load_state_dict(state["model"])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        if self.accelerator.is_fsdp2:
+            load_gathered(state, self.network, self.average, self.optimizer.optimizer)
+        else:
+            self.accelerator.unwrap_model(self.network).load_state_dict(state["model"])
+            if self.average is not None:
+                self.average.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
@@ -153,7 +167,9 @@ class Learner:
         """The loss over the batches of all processes; `draw` numbers what is drawn at random."""
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
         image, target = self._augmented(batch, draw)
-        output = self.network(self.normalise(image).to(memory_format=self.memory_format))
+        image = self.normalise(image).to(memory_format=self.memory_format)
+        with self.accelerator.autocast():  # accelerate has it in the network already, unless that is sharded
+            output = self.network(image)
         target = centre_crop(target, output if isinstance(output, Tensor) else output[0])
         return self.loss(gathered_output(output, rank, processes), gathered(target, rank, processes))
 

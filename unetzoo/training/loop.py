@@ -27,7 +27,7 @@ from unetzoo.training.progress import Reporter
 from unetzoo.training.recipe import Recipe
 from unetzoo.training.runs import RunFolder
 from unetzoo.training.sampling import Batches
-from unetzoo.training.state import Position, load_state, save_state
+from unetzoo.training.state import Launch, Position, load_state, save_state
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class _Run:
         self.learner = Learner(recipe, self.data, accelerator, self.batches.steps)
         self.position = Position()
         if resume and folder.last.exists():
-            self.position, state = load_state(folder.last, accelerator.num_processes)
+            self.position, state = load_state(folder.last, self._launch)
             self.learner.load(state)
         accelerator.wait_for_everyone()  # all have read the folder before one changes it
         if accelerator.is_main_process:
@@ -136,6 +136,10 @@ class _Run:
             samples_per_step=self.recipe.batch_size * self.recipe.accumulate * self.accelerator.num_processes,
             device=self.accelerator.device,
         )
+
+    @property
+    def _launch(self) -> Launch:
+        return Launch(self.accelerator.num_processes, sharded=self.accelerator.is_fsdp2)
 
     @property
     def _stale(self) -> bool:
@@ -167,7 +171,8 @@ class _Run:
         self._save()
 
     def _evaluate(self) -> None:
-        scores = self._scores(self.learner.scored)
+        network = self.learner.scored()
+        scores = self._scores(network)
         if scores is None:
             return
         position = self.position
@@ -176,7 +181,7 @@ class _Run:
         if position.best is None or score > position.best:
             position.best, position.stale = score, 0
             if self.accelerator.is_main_process:
-                save_pretrained(self.learner.kept(), self.folder.best)
+                save_pretrained(network, self.folder.best)
         if self.reporter is not None:
             self.reporter.evaluation(position, scores, self.data.classes.names)
 
@@ -198,7 +203,7 @@ class _Run:
     def _save(self) -> None:
         state = self.learner.state()
         if self.accelerator.is_main_process:
-            save_state(self.folder.last, self.position, state, self.accelerator.num_processes)
+            save_state(self.folder.last, self.position, state, self._launch)
 
     def _explained(self, error: NonFiniteError) -> TrainingError:
         position = self.position
@@ -211,9 +216,10 @@ class _Run:
 
     def _finish(self) -> RunResult:
         accelerator, folder = self.accelerator, self.folder
+        last = self.learner.scored()
         if accelerator.is_main_process:
             best = self.recipe.keep == "best" and self.position.best is not None
-            save_pretrained(from_pretrained(folder.best) if best else self.learner.kept(), folder.model)
+            save_pretrained(from_pretrained(folder.best) if best else last, folder.model)
         accelerator.wait_for_everyone()
         final = from_pretrained(folder.model).to(accelerator.device)
         scores = self._scores(final)

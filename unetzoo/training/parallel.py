@@ -29,10 +29,10 @@ def gathered(tensor: Tensor, rank: int, processes: int) -> Tensor:
 
 
 def gathered_output(output: Tensor | Sequence[Tensor], rank: int, processes: int) -> Output:
-    """The logits of all processes; with deep supervision those of every output."""
+    """The logits of all processes, in float32; with deep supervision those of every output."""
     if isinstance(output, Tensor):
-        return gathered(output, rank, processes)
-    return [gathered(logits, rank, processes) for logits in output]
+        return gathered(output.float(), rank, processes)
+    return [gathered(logits.float(), rank, processes) for logits in output]
 
 
 def synchronise_batch_norm(network: nn.Module, device: torch.device) -> nn.Module:

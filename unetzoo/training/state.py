@@ -13,7 +13,7 @@ import torch
 from unetzoo.errors import CheckpointError
 from unetzoo.files import replacing
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass
@@ -35,9 +35,25 @@ class Position:
     stale: int = 0
 
 
-def save_state(path: Path, position: Position, learner: Mapping[str, object], processes: int) -> None:
+@dataclass(frozen=True)
+class Launch:
+    """The processes of a run, and whether they share out the parameters among them."""
+
+    processes: int
+    sharded: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.processes} {'sharded ' * self.sharded}process{'es' * (self.processes > 1)}"
+
+
+def save_state(path: Path, position: Position, learner: Mapping[str, object], launch: Launch) -> None:
     """Write a checkpoint; raises `CheckpointError` if that fails, and the one that was there is still there then."""
-    state = {"format": FORMAT, "processes": processes, "position": asdict(position), "learner": dict(learner)}
+    state = {
+        "format": FORMAT,
+        "launch": asdict(launch),
+        "position": asdict(position),
+        "learner": dict(learner),
+    }
     try:
         with replacing(path) as temporary, temporary.open("wb") as file:
             torch.save(state, file)
@@ -48,22 +64,21 @@ def save_state(path: Path, position: Position, learner: Mapping[str, object], pr
         raise CheckpointError(f"{path}: the checkpoint could not be written: {cause}{kept}") from error
 
 
-def load_state(path: Path, processes: int) -> tuple[Position, dict[str, Any]]:
+def load_state(path: Path, launch: Launch) -> tuple[Position, dict[str, Any]]:
     """Return what `save_state` was given.
 
     Raises `CheckpointError` if the file cannot be read, or if the run had another number of processes, whose batches
-    were others.
+    were others, or kept its state otherwise.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         if state["format"] != FORMAT:
             raise CheckpointError(f"{path}: a checkpoint of format {state['format']}; this version reads {FORMAT}")
-        position = Position(**state["position"])
+        position, before = Position(**state["position"]), Launch(**state["launch"])
     except (OSError, RuntimeError, UnpicklingError, EOFError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: not a checkpoint of a run: {error}") from error
-    if state["processes"] != processes:
+    if before != launch:
         raise CheckpointError(
-            f"{path}: the run had {state['processes']} processes, now there are {processes}; "
-            "launch as many, or begin a new run"
+            f"{path}: the run had {before}, this one has {launch}; launch as before, or begin a new run"
         )
     return position, state["learner"]

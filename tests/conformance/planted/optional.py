@@ -138,6 +138,33 @@ class UnfreezesHalf(Freezable):
             p.requires_grad_(p.dim() > 1)
 
 
+@planted("check_freeze_encoder", because=r"eval\(\) encoder.* still in training mode")
+class FrozenOutOfReach(Freezable):
+    """Passes no mode on to a frozen encoder, of which normalisation alone is in evaluation mode."""
+
+    def freeze_encoder(self) -> None:
+        super().freeze_encoder()
+        for module in self.encoder.modules():
+            module.training = not isinstance(module, nn.BatchNorm2d)
+
+    def train(self, mode: bool = True) -> FrozenOutOfReach:
+        modes = {module: module.training for module in self.encoder.modules()}
+        super().train(mode)
+        if self.frozen:
+            for module, was in modes.items():
+                module.training = was
+        return self
+
+
+@planted("check_freeze_encoder", because=r"in eval mode puts .*encoder.* in training mode")
+class UnfreezingTrains(Freezable):
+    """Sets the encoder to training mode, whatever the mode of the rest."""
+
+    def unfreeze_encoder(self) -> None:
+        super().unfreeze_encoder()
+        self.encoder.train()
+
+
 @planted("check_freeze_encoder", because=r"still in eval mode")
 class StaysInEval(Freezable):
     """Keeps the encoder in eval mode for ever."""

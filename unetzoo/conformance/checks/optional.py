@@ -93,7 +93,7 @@ def check_freeze_encoder(ctx: Context) -> None:
     """A frozen encoder gets no gradient and keeps its statistics in training mode, until it is unfrozen.
 
     Running statistics of a frozen encoder that drift with every batch undo its pre-training, and ``train()`` is what
-    every loop calls after the freeze.
+    every loop calls after the freeze. Evaluation mode reaches it as it does the rest, and freezing does not end it.
     """
     name = _method(ctx, "freeze_encoder", ("freeze_encoder",))
     model = ctx.train_model(dtype=torch.float32)
@@ -122,8 +122,17 @@ def check_freeze_encoder(ctx: Context) -> None:
     expect(not got, f"after freeze_encoder() {listing(got)} get a gradient")
     starved = [n for n, p in model.named_parameters() if n in learned - frozen and p.grad is None]
     expect(not starved, f"after freeze_encoder() {listing(starved)} get no gradient, though they are not frozen")
+    model.eval()
+    lively = [n for n, m in model.named_modules() if m.training]
+    expect(
+        not lively,
+        f"after freeze_encoder() and eval() {listing(lively)} are still in training mode, and dropout in them goes on: "
+        "let train(False) reach every module",
+    )
     if callable(getattr(model, "unfreeze_encoder", None)):
         model.unfreeze_encoder()  # type: ignore[operator]
+        woken = [n for n, m in model.named_modules() if m.training]
+        expect(not woken, f"unfreeze_encoder() in eval mode puts {listing(woken)} in training mode")
         model.train()
         left = [n for n, p in model.named_parameters() if n in learned and not p.requires_grad]
         expect(not left, f"after unfreeze_encoder() {listing(left)} are still frozen")
