@@ -126,7 +126,7 @@ def peers() -> dict[str, Callable[..., nn.Module]]:
         "smp.Unet-instancenorm": Smp("Unet", options=(("decoder_use_norm", "instancenorm"),)),
         "smp.PSPNet-resnet18": Smp("PSPNet", "resnet18"),
         "smp.Segformer": Smp("Segformer", "mit_b0"),
-        "smp.DPT": Smp("DPT", "tu-vit_tiny_patch16_224"),
+        "smp.DPT": Smp("DPT", "tu-test_vit"),
         "monai.UNet": monai("UNet", channels=(8, 16, 32), strides=(2, 2), **flat),
         "monai.UNet-3d": monai("UNet", channels=(8, 16, 32), strides=(2, 2), num_res_units=2, spatial_dims=3),
         "monai.BasicUNet": monai("BasicUNet", features=(8, 8, 16, 16, 32, 8), **flat),
@@ -142,7 +142,6 @@ def peers() -> dict[str, Callable[..., nn.Module]]:
         "monai.VNet": monai("VNet", **flat),
         "torchvision.lraspp_mobilenet_v3_large": Torchvision("lraspp_mobilenet_v3_large"),
         "torchvision.deeplabv3_mobilenet_v3_large": Torchvision("deeplabv3_mobilenet_v3_large"),
-        "torchvision.fcn_resnet50": Torchvision("fcn_resnet50"),
         "nnunet.PlainConvUNet": NnUNet(),
     }
     return networks

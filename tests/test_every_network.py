@@ -17,7 +17,6 @@ DIMENSIONS = [(name, ndim) for name in NAMES for ndim in unetzoo.info(name).ndim
 # The smallest volumes that these take are large; tests/decoders has the same parts in 3-D with fewer levels.
 LARGE = [(name, 3) for name in NAMES if unetzoo.info(name).unpadded] + [("unet_seven_level", 3)]
 IN_CHANNELS, NUM_CLASSES = 2, 3
-ONE_CLASS: tuple[str, ...] = ()
 # The wide ends of these encoders make for slow centers.
 NARROWER = {name: {"encoder": {"name": "timm/resnet18"}} for name in ("dlinknet50", "dlinknet101")}
 
@@ -37,9 +36,8 @@ def build(name: str, ndim: int, **options: Any) -> unetzoo.DenseModel:
     data = resolve(name).for_ndim(ndim).data
     parts = {key: narrowed(data[key]) for key in ("encoder", "center", "decoder", "head") if key in data}
     parts = {key: changes for key, changes in parts.items() if changes} | NARROWER.get(name, {})
-    classes = 1 if name in ONE_CLASS else NUM_CLASSES
     torch.manual_seed(0)
-    return unetzoo.create(name, num_classes=classes, in_channels=IN_CHANNELS, ndim=ndim, **parts, **options)
+    return unetzoo.create(name, num_classes=NUM_CLASSES, in_channels=IN_CHANNELS, ndim=ndim, **parts, **options)
 
 
 def odd_size(model: unetzoo.DenseModel) -> tuple[int, ...]:

@@ -98,6 +98,11 @@ def test_an_unknown_name_tells_the_nearest_spellings() -> None:
         registry.get("block", "double_con")
 
 
+def test_a_config_that_is_named_where_a_component_belongs_is_told_as_one() -> None:
+    with pytest.raises(UnknownNameError, match="'linknet34' is a config; to begin from it, write `extends: linknet34`"):
+        registry.get("model", "linknet34")
+
+
 def test_an_unknown_name_within_a_namespace_tells_the_nearest_spellings() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'resnet34'"):
         registry.get("encoder", "timm/resnt34")

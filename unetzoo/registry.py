@@ -125,6 +125,8 @@ def find(kind: str, reference: str, *, component: bool = False) -> Entry:
     known = entries(kind)
     found = [entry for entry in known if entry.name == name and source in (None, entry.source)]
     if component:
+        if found and all(entry.config for entry in found):
+            raise UnknownNameError(f"{reference!r} is a config; to begin from it, write `extends: {reference}`")
         found = [entry for entry in found if entry.config is None]
     elif len({entry.source for entry in found}) == 1:
         found.sort(key=lambda entry: entry.config is None)

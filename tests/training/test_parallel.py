@@ -21,6 +21,12 @@ from unetzoo.training.recipe import read_recipe
 from unetzoo.training.runs import RunFolder
 
 BATCH_NORM = {"name": "double_conv", "norm": "batch"}
+# Open MPI is found beside the interpreter, and does not run for root unless told twice.
+FOR_MPI = {
+    "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+}
 # accelerate shards on accelerators alone; here it is made to take the processes of the CPU for such.
 SHARDED = """
 import sys
@@ -56,8 +62,11 @@ train(recipe, out, cpu=True, resume=True)
 """
 
 
+@pytest.mark.parametrize(
+    "launch", ["--cpu --num_processes 2 --mpirun_hostfile {hosts}", "--multi_gpu --num_processes 2"]
+)
 def test_two_processes_have_the_losses_of_one_with_the_doubled_batch(
-    nuclei_recipe: Callable[..., Path], tmp_path: Path
+    nuclei_recipe: Callable[..., Path], tmp_path: Path, launch: str
 ) -> None:
     # Every sample has another share of ignored pixels; Dice and Lovasz are no means over pixels.
     network = {"name": "unet", "encoder": {"name": "conv", "channels": [4, 8]}, "block": BATCH_NORM}
@@ -67,9 +76,10 @@ def test_two_processes_have_the_losses_of_one_with_the_doubled_batch(
         loss={"cross_entropy": {"class_weights": [1, 2, 3]}, "dice": 1, "lovasz": 1},
         freeze_encoder_epochs=1,
     )
-    launch = "--multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no -m unetzoo train"
-    out = tmp_path / "two"
-    run("accelerate.commands.launch", *launch.split(), str(recipe), "--out", str(out), "--cpu")
+    hosts, out = tmp_path / "hosts", tmp_path / "two"
+    hosts.write_text("localhost slots=2", encoding="utf-8")
+    options = f"{launch.format(hosts=hosts)} --num_machines 1 --mixed_precision no --dynamo_backend no".split()
+    run("accelerate.commands.launch", *options, "-m", "unetzoo", "train", str(recipe), "--out", str(out), "--cpu")
     train(read_recipe(recipe, {"batch_size": 4}), tmp_path / "one")
     assert [row["step"] for row in RunFolder(out).rows()] == [1, 2, 2, 3, 4, 4]
     assert_alike(out, tmp_path / "one")
@@ -117,7 +127,7 @@ def test_a_launch_that_shards_in_a_way_that_cannot_be_trained_is_refused(
 def run(module: str, *arguments: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, **FOR_MPI, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,

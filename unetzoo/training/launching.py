@@ -37,9 +37,9 @@ def make_accelerator(recipe: Recipe, *, precision: str | None, cpu: bool) -> Acc
     # accelerate sets the address for the processes that it was told of; without MPI it starts one of them.
     if accelerator.num_processes == 1 and "MASTER_ADDR" in os.environ and "WORLD_SIZE" not in os.environ:
         raise ConfigError(
-            "`accelerate launch --cpu` has started one process of several, which it does without MPI; use "
-            "`torchrun --nproc_per_node N -m unetzoo train ... --cpu` or `accelerate launch --multi_gpu "
-            "--num_processes N -m unetzoo train ... --cpu`"
+            "`accelerate launch --cpu` has started one process of several, which it does unless told of MPI; give it "
+            "`--mpirun_hostfile FILE` where MPI is installed, or use `torchrun --nproc_per_node N -m unetzoo train ... "
+            "--cpu` or `accelerate launch --multi_gpu --num_processes N -m unetzoo train ... --cpu`"
         )
     return accelerator
 

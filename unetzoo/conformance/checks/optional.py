@@ -98,6 +98,9 @@ def check_freeze_encoder(ctx: Context) -> None:
     name = _method(ctx, "freeze_encoder", ("freeze_encoder",))
     model = ctx.train_model(dtype=torch.float32)
     learned = {n for n, p in model.named_parameters() if p.requires_grad}
+    _moving_buffers(ctx, model)
+    reached = {n for n, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad(set_to_none=True)
     try:
         getattr(model, name)()
     except (NotImplementedError, ConfigError) as error:
@@ -120,7 +123,7 @@ def check_freeze_encoder(ctx: Context) -> None:
     )
     got = [n for n, p in model.named_parameters() if n in frozen and p.grad is not None]
     expect(not got, f"after freeze_encoder() {listing(got)} get a gradient")
-    starved = [n for n, p in model.named_parameters() if n in learned - frozen and p.grad is None]
+    starved = [n for n, p in model.named_parameters() if n in reached - frozen and p.grad is None]
     expect(not starved, f"after freeze_encoder() {listing(starved)} get no gradient, though they are not frozen")
     model.eval()
     lively = [n for n, m in model.named_modules() if m.training]
