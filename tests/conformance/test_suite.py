@@ -194,3 +194,29 @@ def test_nan_never_agrees() -> None:
 def test_strides_are_held_to_how_features_grow_where_the_smallest_image_is_large() -> None:
     report = check_model(WrongStrides, checks=["check_features"], capabilities={"min_size": 64})
     assert "declared stride (4, 4)" in report["check_features"].message
+
+
+class DeepVolume(nn.Module):
+    """Halves a volume six times, where a small one is down to a single pixel, and normalises there."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        widths = [in_channels, *[4] * 6]
+        self.downs = nn.Sequential(
+            *(
+                nn.Sequential(nn.Conv3d(i, o, 3, stride=2, padding=1), nn.BatchNorm3d(o), nn.ReLU())
+                for i, o in zip(widths, widths[1:], strict=False)
+            )
+        )
+        self.head = nn.Conv3d(4 + in_channels, num_classes, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        deep = nn.functional.interpolate(self.downs(x), x.shape[2:])
+        return self.head(torch.cat([deep, x], 1))
+
+
+def test_a_deep_volume_is_long_enough_for_its_last_normalisation() -> None:
+    report = check_model(DeepVolume, ndim=3, checks=["check_float16", "check_batch_one_train", "check_param_grads"])
+    assert report.claims.deepest_stride == 64
+    assert report.size[-1] == 128
+    assert report.ok, report

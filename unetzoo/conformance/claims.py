@@ -43,6 +43,8 @@ class Claims:
     """Some layer sees the whole image (global pooling, attention, instance or group normalisation)."""
     coarsest_stride: int = 1
     """Stride of the coarsest feature map."""
+    deepest_stride: int = 1
+    """Of volumes: the same along one axis, levels included that are one pixel in the images of most checks."""
     crop_consistent: bool = False
     """Cropping pixels at the far side leaves the interior unchanged."""
     batch_coupled_train: bool = False

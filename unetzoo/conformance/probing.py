@@ -20,6 +20,8 @@ STEPS = (1, 2, 4, 8, 16, 32, 64, 7, 14, 28, 56)
 WIDE = 32
 """Side, in coarsest strides, of an image that a chain of convolutions does not span."""
 SMALL_SIZES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 24, 32, 40, 48, 64, 96, 128)
+LONG = 8
+"""How many times longer than the others the last axis of a volume is that shows its deepest levels."""
 METHODS = {
     "grad_checkpointing": ("set_gradient_checkpointing", "set_grad_checkpointing"),
     "reset_head": ("reset_head", "reset_classifier"),
@@ -169,6 +171,8 @@ class Prober:
             supports.add("deep_supervision")
         found["supports"] = frozenset(supports)
         found["zero_init_output"] = self._is_zero_at_init(builder, base)
+        if claims.ndim == 3:
+            found["deepest_stride"] = self._deepest_stride(claims, base)
         claims = replace(claims, **{n: v for n, v in found.items() if n not in claims.declared})  # type: ignore[arg-type]
         found = self._space(claims, base)
         return replace(claims, **{n: v for n, v in found.items() if n not in claims.declared})  # type: ignore[arg-type]
@@ -216,18 +220,28 @@ class Prober:
 
     def _coarsest_stride(self, base: Axes) -> int:
         """Ratio of the input to the smallest feature map that has more than one pixel."""
-        strides = [1]
+        strides = [map_stride(shape, (2, 1, *base)) for shape in self._shapes(base)]
+        return 1 << max(s for s in (1, *strides) if s not in (None, GLOBAL)).bit_length() - 1
+
+    def _deepest_stride(self, claims: Claims, base: Axes) -> int:
+        """Ratio of the length of a long input to that of the shortest feature map that has more than one pixel."""
+        size = claims.legal((*base[:-1], LONG * base[-1]))
+        lengths = [shape[-1] for shape in self._shapes(size) if len(shape) == len(size) + 2 and shape[-1] > 1]
+        return round(size[-1] / min(lengths, default=size[-1]))
+
+    def _shapes(self, size: Axes) -> list[torch.Size]:
+        """The shapes that the layers of a forward put out."""
+        shapes: list[torch.Size] = []
 
         def note(module: nn.Module, args: object, output: object) -> None:
-            stride = map_stride(output.shape, (2, 1, *base)) if isinstance(output, Tensor) else None
-            if stride not in (None, GLOBAL):
-                strides.append(stride)
+            if isinstance(output, Tensor):
+                shapes.append(output.shape)
 
         handles = [m.register_forward_hook(note) for m in self.model.modules() if not list(m.children())]
-        self.run(base)
+        self.run(size)
         for handle in handles:
             handle.remove()
-        return 1 << max(strides).bit_length() - 1
+        return shapes
 
     def _is_zero_at_init(self, builder: Builder, base: Axes) -> bool:
         torch.manual_seed(0)
@@ -260,9 +274,11 @@ def _accepts(builder: Builder, option: str) -> bool:
 def default_size(claims: Claims) -> Axes:
     """A legal size, different on each axis where the network allows.
 
-    The coarsest level has at least two pixels in 2-D; in 3-D, where a pixel there is a large volume, one to begin with.
+    The coarsest level has at least two pixels on each axis in 2-D. In 3-D, where a pixel there is a large volume, it has
+    two on the last axis: batch normalisation over a batch of single pixels would tell nothing but their signs.
     """
     least = max(16, 2 * claims.coarsest_stride) if claims.ndim < 3 else max(12, claims.coarsest_stride)
     step = [max(4, claims.coarsest_stride // 2, d) for d in claims.divisor]
     wanted = [max(least + m, lo) for m, lo in zip(claims.margin, claims.min_size, strict=True)]
-    return claims.legal(tuple(w + axis * s for axis, (w, s) in enumerate(zip(wanted, step, strict=True))))
+    size = [w + axis * s for axis, (w, s) in enumerate(zip(wanted, step, strict=True))]
+    return claims.legal((*size[:-1], max(size[-1], 2 * claims.deepest_stride)))
