@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -205,7 +206,7 @@ class DeepVolume(nn.Module):
         self.downs = nn.Sequential(
             *(
                 nn.Sequential(nn.Conv3d(i, o, 3, stride=2, padding=1), nn.BatchNorm3d(o), nn.ReLU())
-                for i, o in zip(widths, widths[1:], strict=False)
+                for i, o in pairwise(widths)
             )
         )
         self.head = nn.Conv3d(4 + in_channels, num_classes, 1)

@@ -274,8 +274,8 @@ def _accepts(builder: Builder, option: str) -> bool:
 def default_size(claims: Claims) -> Axes:
     """A legal size, different on each axis where the network allows.
 
-    The coarsest level has at least two pixels on each axis in 2-D. In 3-D, where a pixel there is a large volume, it has
-    two on the last axis: batch normalisation over a batch of single pixels would tell nothing but their signs.
+    The coarsest level has at least two pixels on each axis in 2-D. In 3-D, where a pixel there is a large volume, it
+    has two on the last axis: batch normalisation over a batch of single pixels would tell nothing but their signs.
     """
     least = max(16, 2 * claims.coarsest_stride) if claims.ndim < 3 else max(12, claims.coarsest_stride)
     step = [max(4, claims.coarsest_stride // 2, d) for d in claims.divisor]
