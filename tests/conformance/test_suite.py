@@ -14,9 +14,11 @@ import pytest
 import torch
 from torch import nn
 
+import unetzoo
 from unetzoo.conformance import ConformanceError, check_model, isolation
 from unetzoo.conformance.check import agree
 from unetzoo.conformance.sandbox import GlobalState
+from unetzoo.conformance.subject import resolve
 
 from .controls import ValidConvolutions, plain, three_dimensional
 from .planted.hygiene import BrokenRepr
@@ -221,3 +223,26 @@ def test_a_deep_volume_is_long_enough_for_its_last_normalisation() -> None:
     assert report.claims.deepest_stride == 64
     assert report.size[-1] == 128
     assert report.ok, report
+
+
+class PooledVolume(nn.Module):
+    """Averages over blocks of a volume, which torch cannot do on the CPU in 16 bits."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.head = nn.Conv3d(in_channels, num_classes, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        pooled = nn.functional.avg_pool3d(self.head(x), 2, ceil_mode=True)
+        return nn.functional.interpolate(pooled, x.shape[2:])
+
+
+def test_a_kernel_that_torch_lacks_is_no_fault_of_the_network() -> None:
+    report = check_model(PooledVolume, ndim=3, checks=["check_output_dtype", "check_float16"])
+    assert report.ok, report
+
+
+def test_the_smallest_size_on_a_card_is_that_of_its_first_dimension() -> None:
+    assert resolve("nnunet_plain", {}).capabilities["min_size"] == 33
+    assert unetzoo.create("nnunet_plain", num_classes=2, ndim=3).min_size == 17
+    assert "min_size" not in resolve("nnunet_plain", {"ndim": 3}).capabilities

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Protocol
@@ -146,6 +148,16 @@ class Context:
         """Raise NotApplicable with the reason unless the condition is truthy."""
         if not condition:
             raise NotApplicable(reason)
+
+    @contextmanager
+    def sixteen_bits(self) -> Iterator[None]:
+        """Turn torch's own lack of a kernel for float16 or bfloat16 on the CPU into Unavailable."""
+        try:
+            yield
+        except RuntimeError as error:
+            if self.device.type == "cpu" and re.search("not implemented for '(Half|BFloat16)'", str(error)):
+                raise Unavailable(f"torch has no such kernel on the CPU: {error}") from error
+            raise
 
     def require_cuda(self) -> None:
         """Raise Unavailable unless the suite runs on a CUDA device."""

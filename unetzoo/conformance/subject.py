@@ -81,9 +81,10 @@ def _of_card(source: str | Path | Mapping[str, object], ndim: object) -> dict[st
     if not isinstance(source, str) or _is_path(source):
         return {}
     card = unetzoo.info(source)
-    ndim = ndim or min(card.ndim)
+    first = min(card.ndim)
+    ndim = ndim or first
     claims: dict[str, object] = {"ndim": ndim}
-    if card.min_size is not None:
+    if card.min_size is not None and ndim == first:
         claims["min_size"] = card.min_size
     if card.unpadded is None:
         claims |= {"divisor": 1, "size_offset": 0, "margin": 0}

@@ -19,7 +19,6 @@ from unetzoo.conformance.check import (
     CheckFailed,
     Measurement,
     NotApplicable,
-    Unavailable,
     agree,
     check,
     expect,
@@ -131,7 +130,7 @@ def check_float16_large_image(ctx: Context) -> None:
 def _finite_half(ctx: Context, model: nn.Module, x: Tensor, name: str) -> list[Tensor]:
     """The outputs for an image, which must be finite."""
     hint = "Half ends at 65504: mask with torch.finfo(x.dtype).min, and create tensors with dtype=x.dtype"
-    with blame(f"a float16 forward of {name}", hint), _half_unsupported(ctx):
+    with blame(f"a float16 forward of {name}", hint), ctx.sixteen_bits():
         outputs = ctx.outputs(model, x)
     bad = sum(int((~out.isfinite()).sum()) for out in outputs)
     if bad:
@@ -143,17 +142,6 @@ def _finite_half(ctx: Context, model: nn.Module, x: Tensor, name: str) -> list[T
             0,
         )
     return outputs
-
-
-@contextmanager
-def _half_unsupported(ctx: Context) -> Iterator[None]:
-    """Turns torch's own refusal of half precision on the CPU into Unavailable."""
-    try:
-        yield
-    except RuntimeError as error:
-        if ctx.device.type == "cpu" and "not implemented for 'Half'" in str(error):
-            raise Unavailable(f"torch has no half-precision kernel on the CPU: {error}") from error
-        raise
 
 
 def _culprit(ctx: Context, model: nn.Module, x: Tensor) -> str:

@@ -191,7 +191,7 @@ def check_output_dtype(ctx: Context) -> None:
     for dtype in (torch.float32, torch.float64, torch.bfloat16):
         for train in (False, True):
             model = ctx.train_model(dtype=dtype) if train else ctx.eval_model(dtype=dtype)
-            with torch.no_grad():
+            with torch.no_grad(), ctx.sixteen_bits():
                 outputs = ctx.outputs(model, ctx.input(dtype=dtype))
             wrong = {out.dtype for out in outputs if out.dtype != dtype}
             mode = "training" if train else "eval"
