@@ -27,6 +27,9 @@ HEAVY = {
     *("monai/vnet", "monai/swinunetr", *unetzoo.list_models("torchvision/*resnet*")),
     "torchvision/deeplabv3_mobilenet_v3_large",
 }
+# All levels of an unpadded network take volumes of up to 188 voxels a side, the first two 20; they lose so many.
+TWO_LEVELS = {"encoder": {"channels": [8, 16]}}
+MARGINS_OF_TWO = {"unet_valid": 16, "unet_valid_bn": 18, "unet_three_level": 16}
 TARGETS = [(name, ndim) for name in unetzoo.list_models() for ndim in unetzoo.info(name).ndim]
 
 SMALL_ENCODER = {"encoder": "timm/test_resnet"}
@@ -101,13 +104,17 @@ def narrowed(value: object, least: int, key: str = "") -> object:
     return value
 
 
-def small(name: str) -> dict[str, object]:
+def small(name: str, ndim: int) -> dict[str, object]:
     """The narrowed config, or the model's own where no narrowed one can be built."""
     if name in ADAPTERS:
         return {"model": {"name": name, **ADAPTERS[name]}}
     own = resolve(name).data
     card = {key: value for key, value in own["card"].items() if key not in ("name", "source", "sizes")}
-    parts = {part: {**own[part], **changes} for part, changes in NARROW.get(name, {}).items()}
+    changed = NARROW.get(name, {})
+    if ndim == 3 and name in MARGINS_OF_TWO:
+        changed, margin = TWO_LEVELS, MARGINS_OF_TWO[name]
+        card |= {"min_size": margin + 2, "unpadded": {"margin": margin, "divisor": 2, "offset": 0}}
+    parts = {part: {**own[part], **changes} for part, changes in changed.items()}
     for least in (8, 2):
         config = {key: narrowed(value, least, key) for key, value in {**own, **parts}.items()} | {"card": card}
         try:
@@ -121,10 +128,12 @@ def small(name: str) -> dict[str, object]:
 def check_small(name: str, ndim: int, *, fast: bool) -> None:
     card = unetzoo.info(name)
     claims: dict[str, object] = dict(card.claims)
-    if card.min_size is not None and ndim == min(card.ndim):
+    if ndim == 3 and name in MARGINS_OF_TWO:
+        claims["min_size"] = MARGINS_OF_TWO[name] + 2
+    elif card.min_size is not None and ndim == min(card.ndim):
         claims["min_size"] = card.min_size
     report = check_model(
-        small(name),
+        small(name, ndim),
         ndim=ndim,
         in_channels=1 if name in ONE_CHANNEL else 3,
         capabilities=claims,
