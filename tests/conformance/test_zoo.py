@@ -20,17 +20,26 @@ NARROW: dict[str, dict[str, dict[str, object]]] = {
     "transunet": {"model": TRANSFORMER},
     "transunet_vit": {"model": TRANSFORMER},
 }
-# More than half a minute of a core each: backbones of one width, and many layers or large maps at any width.
+# More than a quarter of a minute of a core each: backbones of one width, and many layers or large maps at any width.
 HEAVY = {
-    *("ternausnet11", "transunet", "tiramisu", "fcn8s_at_once", "fcn16s", "fcn32s", "u2net", "isnet", "mednext_m"),
-    *("mednext_l", "nnunet_plain_anisotropic", "unet_valid_bn", "smp/upernet", "smp/unetplusplus", "smp/manet"),
-    *("monai/vnet", "monai/swinunetr", *unetzoo.list_models("torchvision/*resnet*")),
-    "torchvision/deeplabv3_mobilenet_v3_large",
+    *("ternausnet11", "transunet", "transunet_vit", "swin_unet", "tiramisu", "enet", "multiresunet", "linknext"),
+    *("fcn8s", "fcn8s_at_once", "fcn16s", "fcn32s", "u2net", "isnet", "mednext_m", "mednext_l", "nnunet_resenc"),
+    *("nnunet_plain_anisotropic", "unet_seven_level", "unet_valid", "unet_valid_bn"),
+    *("unet3p", "unet3p_cgm", "unet3p_deep", "dlinknet34", "dlinknet50", "dlinknet101"),
+    *("smp/upernet", "smp/unetplusplus", "smp/manet", "smp/fpn", "smp/pan", "smp/segformer", "smp/dpt"),
+    *("monai/vnet", "monai/swinunetr", "monai/unetr", "monai/mednext", "monai/basicunetplusplus"),
+    *unetzoo.list_models("torchvision/*"),
 }
 # All levels of an unpadded network take volumes of up to 188 voxels a side, the first two 20; they lose so many.
 TWO_LEVELS = {"encoder": {"channels": [8, 16]}}
 MARGINS_OF_TWO = {"unet_valid": 16, "unet_valid_bn": 18, "unet_three_level": 16}
 TARGETS = [(name, ndim) for name in unetzoo.list_models() for ndim in unetzoo.info(name).ndim]
+# The full suite, which holds the fast one.
+FULL = [
+    ("unet3d", 3),
+    *[(name, 2) for name in ("unet", "linknet34", "attention_unet", "u2netp", "segnet", "resunet", "unetpp")],
+    *[(name, 2) for name in ("unet_quarter", "diffusers_unet2d_tiny", "smp/unet", "monai/segresnet")],
+]
 
 SMALL_ENCODER = {"encoder": "timm/test_resnet"}
 FLAT = {"channels": [8, 16, 32], "strides": [2, 2]}
@@ -83,12 +92,6 @@ EXPECTED = {
         "check_init_grad_scale": "its pyramid ends in one pixel, whose normalisation over two images has no gradient"
     },
 }
-THREE_DIMENSIONAL = ("unet3d",)
-SPREAD = (
-    *THREE_DIMENSIONAL,
-    *("unet", "linknet34", "attention_unet", "u2netp", "segnet", "resunet", "unetpp", "unet_quarter"),
-    *("diffusers_unet2d_tiny", "smp/unet", "monai/segresnet"),
-)
 
 
 def narrowed(value: object, least: int, key: str = "") -> object:
@@ -150,17 +153,16 @@ def slow_unless(quick: bool, *case: object) -> object:
 
 @pytest.mark.parametrize(
     ("name", "ndim"),
-    [slow_unless(ndim == min(unetzoo.info(name).ndim) and name not in HEAVY, name, ndim) for name, ndim in TARGETS],
+    [
+        slow_unless(ndim == min(unetzoo.info(name).ndim) and name not in HEAVY, name, ndim)
+        for name, ndim in [*TARGETS, *[(name, 2) for name in ADAPTERS]]
+        if (name, ndim) not in FULL
+    ],
 )
-def test_every_model_passes_the_fast_suite(name: str, ndim: int) -> None:
+def test_every_model_and_adapter_passes_the_fast_suite(name: str, ndim: int) -> None:
     check_small(name, ndim, fast=True)
 
 
-@pytest.mark.parametrize("name", [slow_unless(name not in HEAVY, name) for name in ADAPTERS])
-def test_every_adapter_passes_the_fast_suite(name: str) -> None:
-    check_small(name, 2, fast=True)
-
-
-@pytest.mark.parametrize("name", SPREAD)
-def test_a_spread_of_models_passes_the_full_suite(name: str) -> None:
-    check_small(name, 3 if name in THREE_DIMENSIONAL else 2, fast=False)
+@pytest.mark.parametrize(("name", "ndim"), FULL)
+def test_a_spread_of_models_passes_the_full_suite(name: str, ndim: int) -> None:
+    check_small(name, ndim, fast=False)
