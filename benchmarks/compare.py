@@ -3,7 +3,7 @@
     python benchmarks/compare.py examples/recipes/nuclei_unet.yaml --seeds 0 1 2 \\
         --vary model.decoder.skip=concat model.decoder.skip=none --out runs/skips
     python benchmarks/compare.py examples/recipes/msrc_v2.yaml --split test --set data.root=MSRC_v2 \\
-        --vary "loss={dice: 1}" "loss={cross_entropy: 1}" "loss={cross_entropy: 1, dice: 1}" --out runs/losses
+        --vary loss=dice loss=cross_entropy "loss={cross_entropy: 1, dice: 1}" --out runs/losses
 
 Every run keeps its folder, `--out`/VALUE/SEED, and is gone on with if the script is started again. Writes scores.json
 and table.md to `--out`. Needs the extra `unetzoo[train]`.
@@ -25,7 +25,7 @@ from rich.console import Console
 import unetzoo
 from unetzoo.cli.options import parse_overrides
 from unetzoo.inference.evaluation import evaluating
-from unetzoo.training import evaluate, load_data, read_recipe, train
+from unetzoo.training import Recipe, evaluate, load_data, read_recipe, train
 from unetzoo.training.metrics import SegmentationScores
 
 COLUMNS = {"mean_iou": "mean IoU", "mean_dice": "mean Dice", "pixel_accuracy": "pixel accuracy"}
@@ -57,7 +57,15 @@ def parse_args() -> argparse.Namespace:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
-    """Train with every change and seed, and write the table."""
+    """Train with every change and seed, and write the table.
+
+    Raises `ConfigError` for two changes that come to the same recipe: mappings are merged, so `loss={dice: 1}` adds to
+    the losses of the recipe, where `loss=dice` takes their place.
+    """
+    recipes = [recipe_of(change, args.seeds[0], args) for change in args.vary]
+    for place, change in enumerate(args.vary):
+        if recipes[place] in recipes[:place]:
+            raise unetzoo.ConfigError(f"--vary {change} comes to the same recipe as a change before it")
     rows: dict[str, list[dict[str, float]]] = {}
     for change in args.vary:
         for seed in args.seeds:
@@ -69,9 +77,14 @@ def run(args: argparse.Namespace, console: Console) -> None:
     console.print(text, markup=False, highlight=False)
 
 
+def recipe_of(change: str, seed: int, args: argparse.Namespace) -> Recipe:
+    """The recipe with one change and one seed."""
+    return read_recipe(args.recipe, parse_overrides([*args.set, change, f"seed={seed}"]))
+
+
 def score(change: str, seed: int, args: argparse.Namespace, console: Console) -> SegmentationScores:
     """Train with one change and one seed; the scores of the network over all pixels of the split."""
-    recipe = read_recipe(args.recipe, parse_overrides([*args.set, change, f"seed={seed}"]))
+    recipe = recipe_of(change, seed, args)
     folder = args.out / re.sub(r"[^\w.]+", "-", change).strip("-") / str(seed)
     result = train(recipe, folder, resume=True, precision=args.precision, cpu=args.cpu, console=console)
     data = load_data(recipe.data, [args.split])
