@@ -14,11 +14,11 @@ import pytest
 import torch
 from torch import nn
 
-import unetzoo
 from unetzoo.conformance import ConformanceError, check_model, isolation
 from unetzoo.conformance.check import agree
+from unetzoo.conformance.probing import probe
 from unetzoo.conformance.sandbox import GlobalState
-from unetzoo.conformance.subject import resolve
+from unetzoo.conformance.subject import Created
 
 from .controls import ValidConvolutions, plain, three_dimensional
 from .planted.hygiene import BrokenRepr
@@ -242,7 +242,8 @@ def test_a_kernel_that_torch_lacks_is_no_fault_of_the_network() -> None:
     assert report.ok, report
 
 
-def test_the_smallest_size_on_a_card_is_that_of_its_first_dimension() -> None:
-    assert resolve("nnunet_plain", {}).capabilities["min_size"] == 33
-    assert unetzoo.create("nnunet_plain", num_classes=2, ndim=3).min_size == 17
-    assert "min_size" not in resolve("nnunet_plain", {"ndim": 3}).capabilities
+@pytest.mark.parametrize(("ndim", "least"), [(2, 9), (3, 7)])
+def test_the_smallest_size_is_what_the_network_says_for_its_dimensions(ndim: int, least: int) -> None:
+    parts = {"encoder": {"name": "conv", "channels": [4, 8]}, "decoder": "unet", "head": "conv"}
+    config = {**parts, "card": {"min_size": 9}, "in_3d": {"card": {"min_size": 7}}}
+    assert probe(Created(config, ndim), 3, 2, {"ndim": ndim}, seed=0).min_size == (least,) * ndim

@@ -31,8 +31,18 @@ HEAVY = {
     *unetzoo.list_models("torchvision/*"),
 }
 # All levels of an unpadded network take volumes of up to 188 voxels a side, the first two 20; they lose so many.
-TWO_LEVELS = {"encoder": {"channels": [8, 16]}}
 MARGINS_OF_TWO = {"unet_valid": 16, "unet_valid_bn": 18, "unet_three_level": 16}
+# With all their levels these networks take volumes too large for a CPU; in 2-D they have them all.
+THREE_STAGES = {
+    "encoder": {"channels": [8, 8, 8], "mid": [4, 4, 4], "heights": [4, 3, 3], "dilated": 1},
+    "decoder": {"decoder_channels": [8, 8], "mid": [4, 4], "heights": [3, 4]},
+}
+FEWER_LEVELS_IN_3D: dict[str, dict[str, dict[str, object]]] = {
+    **dict.fromkeys(MARGINS_OF_TWO, {"encoder": {"channels": [8, 16]}}),
+    **dict.fromkeys(("u2net", "u2netp", "isnet"), THREE_STAGES),
+    "unet_seven_level": {"encoder": {"channels": [8, 8, 16]}},
+    "tiramisu": {"encoder": {"depths": [2, 2, 2]}, "decoder": {"depths": [2, 2]}},
+}
 TARGETS = [(name, ndim) for name in unetzoo.list_models() for ndim in unetzoo.info(name).ndim]
 # The full suite, which holds the fast one.
 FULL = [
@@ -114,8 +124,10 @@ def small(name: str, ndim: int) -> dict[str, object]:
     own = resolve(name).data
     card = {key: value for key, value in own["card"].items() if key not in ("name", "source", "sizes")}
     changed = NARROW.get(name, {})
+    if ndim == 3 and name in FEWER_LEVELS_IN_3D:
+        changed, card["min_size"] = FEWER_LEVELS_IN_3D[name], None
     if ndim == 3 and name in MARGINS_OF_TWO:
-        changed, margin = TWO_LEVELS, MARGINS_OF_TWO[name]
+        margin = MARGINS_OF_TWO[name]
         card |= {"min_size": margin + 2, "unpadded": {"margin": margin, "divisor": 2, "offset": 0}}
     parts = {part: {**own[part], **changes} for part, changes in changed.items()}
     for least in (8, 2):
@@ -129,17 +141,11 @@ def small(name: str, ndim: int) -> dict[str, object]:
 
 
 def check_small(name: str, ndim: int, *, fast: bool) -> None:
-    card = unetzoo.info(name)
-    claims: dict[str, object] = dict(card.claims)
-    if ndim == 3 and name in MARGINS_OF_TWO:
-        claims["min_size"] = MARGINS_OF_TWO[name] + 2
-    elif card.min_size is not None and ndim == min(card.ndim):
-        claims["min_size"] = card.min_size
     report = check_model(
         small(name, ndim),
         ndim=ndim,
         in_channels=1 if name in ONE_CHANNEL else 3,
-        capabilities=claims,
+        capabilities=unetzoo.info(name).claims,
         fast=fast,
         exclude=["check_metadata"],
         expected_failures=EXPECTED.get(name),

@@ -144,6 +144,13 @@ class Context:
         ]
         return list(dict.fromkeys(claims.legal(size) for size in wanted))
 
+    def long_sizes(self) -> list[Axes]:
+        """Legal sizes at least six times as long along one axis, the last or the first, as along the others."""
+        n, low = self.claims.ndim, min(self.size)
+        long = max(6 * low, 400) if n < 3 else 6 * low
+        wanted = [tuple(long if a == axis else low for a in range(n)) for axis in (n - 1, 0)]
+        return list(dict.fromkeys(self.claims.legal(size) for size in wanted))
+
     def require(self, condition: object, reason: str) -> None:
         """Raise NotApplicable with the reason unless the condition is truthy."""
         if not condition:

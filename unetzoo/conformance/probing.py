@@ -9,11 +9,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from unetzoo.card import ModelCard
 from unetzoo.conformance.check import CheckFailed
 from unetzoo.conformance.claims import Axes, Claims
 from unetzoo.conformance.context import Builder, perturb_parameters, tensors_in, warm_statistics
 from unetzoo.conformance.paths import GLOBAL, map_stride, path_spectrum
 from unetzoo.conformance.reach import affordable, period, receptive_field, shift_error, shift_window, space
+from unetzoo.nn.dims import per_axis
 
 FIRST_SIZES = {1: (64, 128, 256), 2: (64, 96, 128, 224, 256, 188, 572), 3: (32, 48, 64, 96, 128)}
 STEPS = (1, 2, 4, 8, 16, 32, 64, 7, 14, 28, 56)
@@ -38,12 +40,8 @@ def probe(builder: Builder, in_channels: int, num_classes: int, declared: Mappin
     claims = Claims().declare(declared)
     torch.manual_seed(seed)
     try:
-        model = builder(in_channels=in_channels, num_classes=num_classes)
-    except Exception:  # whatever a stranger's builder raises is reported by the gate that builds
-        return claims
-    try:
-        return Prober(model, in_channels, claims).claims(builder)
-    except CheckFailed:
+        return Prober(builder(in_channels=in_channels, num_classes=num_classes), in_channels, claims).claims(builder)
+    except Exception:  # whatever a stranger's network raises is reported by the checks
         return claims
 
 
@@ -70,7 +68,7 @@ class Prober:
         values = {name: value for name, value in found.items() if name not in given.declared}
         claims = replace(given.of_ndim(ndim), **values)  # type: ignore[arg-type]
         if "min_size" not in given.declared:
-            claims = replace(claims, min_size=fixed or self._min_size(claims, base))
+            claims = replace(claims, min_size=fixed or self._told_min_size(ndim) or self._min_size(claims, base))
         return self._behaviour(claims, base, builder)
 
     def run(self, size: Sequence[int], *, train: bool = False) -> list[Tensor] | None:
@@ -119,11 +117,11 @@ class Prober:
                     divisor.append(step)
                     break
             else:
-                equal = [tuple(b + step for b in base) for step in STEPS]
+                equal = [tuple(b + sign * step for b in base) for step in STEPS for sign in (1, -1) if step < min(base)]
                 raised_everywhere = not any(self._fits(size, margin) for size in equal)
                 if raised_everywhere:
                     return (1,) * len(base), (0,) * len(base), base
-                divisor.append(1)  # works on squares alone: left to check_output_shape to report
+                divisor.append(1)  # works on squares or on small images alone: left to check_output_shape to report
         return tuple(divisor), tuple(b % d for b, d in zip(base, divisor, strict=True)), None
 
     def _tightest(self, base: Axes, divisor: Axes) -> tuple[Axes, Axes]:
@@ -137,6 +135,11 @@ class Prober:
                 best.setdefault(lost, tuple(s % d for s, d in zip(size, divisor, strict=True)))
         margin = min(best, key=sum)
         return best[margin], margin
+
+    def _told_min_size(self, ndim: int) -> Axes | None:
+        """The least size by the card of a network that unetzoo made."""
+        card = getattr(self.model, "card", None)
+        return per_axis(card.min_size, ndim) if isinstance(card, ModelCard) and card.min_size is not None else None
 
     def _min_size(self, claims: Claims, base: Axes) -> Axes:
         """The smallest equal-sided legal size from which everything tried works, in eval and in training mode."""

@@ -3,47 +3,138 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import random
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, NamedTuple
 
 import torch
+from torch.nn.modules import module as nn_module
+
+cudnn, cuda_matmul = torch.backends.cudnn, torch.backends.cuda.matmul
 
 
-def _flags() -> dict[str, object]:
-    """Everything that can be read and compared, by the name a user would look for."""
-    return {
-        "torch.get_default_dtype()": torch.get_default_dtype(),
-        "torch.get_default_device()": torch.get_default_device(),
-        "torch.is_grad_enabled()": torch.is_grad_enabled(),
-        "torch.is_inference_mode_enabled()": torch.is_inference_mode_enabled(),
-        "torch.is_autocast_enabled('cpu')": torch.is_autocast_enabled("cpu"),
-        "torch.is_autocast_enabled('cuda')": torch.is_autocast_enabled("cuda"),
-        "torch.get_num_threads()": torch.get_num_threads(),
-        "torch.backends.cudnn.enabled": torch.backends.cudnn.enabled,
-        "torch.backends.cudnn.benchmark": torch.backends.cudnn.benchmark,
-        "torch.backends.cudnn.deterministic": torch.backends.cudnn.deterministic,
-        "torch.backends.cudnn.allow_tf32": torch.backends.cudnn.allow_tf32,
-        "torch.backends.cuda.matmul.allow_tf32": torch.backends.cuda.matmul.allow_tf32,
-        "torch.get_float32_matmul_precision()": torch.get_float32_matmul_precision(),
-        "torch.are_deterministic_algorithms_enabled()": torch.are_deterministic_algorithms_enabled(),
-        "warn-only deterministic algorithms": torch.is_deterministic_algorithms_warn_only_enabled(),
-        "torch.is_anomaly_enabled()": torch.is_anomaly_enabled(),
-        "sys.getrecursionlimit()": sys.getrecursionlimit(),
-        "warnings.filters": tuple(warnings.filters),
-        "warnings.showwarning": warnings.showwarning,
-        "root logger level": logging.getLogger().level,
-        "root logger handlers": tuple(logging.getLogger().handlers),
-        "logging.disable": logging.root.manager.disable,
-        "os.environ": dict(os.environ),
-        "working directory": os.getcwd(),
-        "sys.path": tuple(sys.path),
-    }
+class Flag(NamedTuple):
+    """One piece of global state: how it is read, and how it is put back."""
+
+    get: Callable[[], Any]
+    set: Callable[[Any], object]
+
+
+def _attribute(owner: object, name: str) -> Flag:
+    return Flag(lambda: getattr(owner, name), lambda value: setattr(owner, name, value))
+
+
+def _list(owner: object, name: str) -> Flag:
+    # The list is looked up each time: whoever replaces it, as `warnings.catch_warnings` does, replaces it for all.
+    return Flag(lambda: tuple(getattr(owner, name)), lambda kept: getattr(owner, name).__setitem__(slice(None), kept))
+
+
+def _dict(values: Any) -> Flag:
+    return Flag(lambda: dict(values), lambda kept: (values.clear(), values.update(kept)))
+
+
+def _signals() -> dict[signal.Signals, Any]:
+    return {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+
+def _set_signals(handlers: dict[signal.Signals, Any]) -> None:
+    # Handlers are set in the main thread alone, and one that was not installed by Python reads as None.
+    for number, handler in handlers.items():
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(number, handler)
+
+
+def _set_default_device(device: torch.device) -> None:
+    torch.set_default_device(None if device == torch.device("cpu") else device)
+
+
+def _configure(config: Any, kept: dict[str, Any]) -> None:
+    now = config.get_config_copy()
+    for name in kept:
+        if kept[name] != now[name]:
+            setattr(config, name, kept[name])
+
+
+# By the name that a user would look for.
+FLAGS: dict[str, Flag] = {
+    "torch.get_default_dtype()": Flag(torch.get_default_dtype, torch.set_default_dtype),
+    "torch.get_default_device()": Flag(torch.get_default_device, _set_default_device),
+    "torch.is_grad_enabled()": Flag(torch.is_grad_enabled, torch.set_grad_enabled),
+    "torch.is_autocast_enabled('cpu')": Flag(
+        lambda: torch.is_autocast_enabled("cpu"), lambda on: torch.set_autocast_enabled("cpu", on)
+    ),
+    "torch.is_autocast_enabled('cuda')": Flag(
+        lambda: torch.is_autocast_enabled("cuda"), lambda on: torch.set_autocast_enabled("cuda", on)
+    ),
+    "torch.get_num_threads()": Flag(torch.get_num_threads, torch.set_num_threads),
+    "torch.backends.cudnn.enabled": _attribute(cudnn, "enabled"),
+    "torch.backends.cudnn.benchmark": _attribute(cudnn, "benchmark"),
+    "torch.backends.cudnn.deterministic": _attribute(cudnn, "deterministic"),
+    "torch.backends.cudnn.allow_tf32": _attribute(cudnn, "allow_tf32"),
+    "torch.backends.cuda.matmul.allow_tf32": _attribute(cuda_matmul, "allow_tf32"),
+    "torch.get_float32_matmul_precision()": Flag(
+        torch.get_float32_matmul_precision, torch.set_float32_matmul_precision
+    ),
+    "torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction": _attribute(
+        cuda_matmul, "allow_fp16_reduced_precision_reduction"
+    ),
+    "torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction": _attribute(
+        cuda_matmul, "allow_bf16_reduced_precision_reduction"
+    ),
+    "torch.backends.cuda.flash_sdp_enabled()": Flag(
+        torch.backends.cuda.flash_sdp_enabled, torch.backends.cuda.enable_flash_sdp
+    ),
+    "torch.backends.cuda.mem_efficient_sdp_enabled()": Flag(
+        torch.backends.cuda.mem_efficient_sdp_enabled, torch.backends.cuda.enable_mem_efficient_sdp
+    ),
+    "torch.backends.cuda.math_sdp_enabled()": Flag(
+        torch.backends.cuda.math_sdp_enabled, torch.backends.cuda.enable_math_sdp
+    ),
+    "torch.backends.mkldnn.enabled": Flag(torch._C._get_mkldnn_enabled, torch._C._set_mkldnn_enabled),
+    "torch.are_deterministic_algorithms_enabled()": Flag(
+        lambda: (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+        ),
+        lambda kept: torch.use_deterministic_algorithms(kept[0], warn_only=kept[1]),
+    ),
+    "torch.is_anomaly_enabled()": Flag(torch.is_anomaly_enabled, torch.set_anomaly_enabled),
+    "torch.set_printoptions": _dict(vars(torch._tensor_str.PRINT_OPTS)),
+    "forward hooks of every module": _dict(nn_module._global_forward_hooks),
+    "forward pre-hooks of every module": _dict(nn_module._global_forward_pre_hooks),
+    "backward hooks of every module": _dict(nn_module._global_backward_hooks),
+    "sys.getrecursionlimit()": Flag(sys.getrecursionlimit, sys.setrecursionlimit),
+    "sys.excepthook": _attribute(sys, "excepthook"),
+    "sys.path": _list(sys, "path"),
+    "gc.isenabled()": Flag(gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
+    "signal handlers": Flag(_signals, _set_signals),
+    "warnings.filters": _list(warnings, "filters"),
+    "warnings.showwarning": _attribute(warnings, "showwarning"),
+    "root logger level": Flag(lambda: logging.getLogger().level, logging.getLogger().setLevel),
+    "root logger handlers": _list(logging.getLogger(), "handlers"),
+    "logging.disable": Flag(lambda: logging.root.manager.disable, logging.disable),
+    "os.environ": _dict(os.environ),
+    "working directory": Flag(os.getcwd, os.chdir),
+}
+
+
+def _flags() -> dict[str, Flag]:
+    """The flags of what is imported."""
+    numpy, dynamo = sys.modules.get("numpy"), sys.modules.get("torch._dynamo.config")
+    found = dict(FLAGS)
+    if numpy is not None:
+        found["numpy.geterr()"] = Flag(numpy.geterr, lambda kept: numpy.seterr(**kept))
+    if dynamo is not None:
+        found["torch._dynamo.config"] = Flag(dynamo.get_config_copy, lambda kept: _configure(dynamo, kept))
+    return found
 
 
 @dataclass(frozen=True)
@@ -61,7 +152,7 @@ class GlobalState:
         """The state as it is now."""
         numpy = sys.modules.get("numpy")
         return cls(
-            _flags(),
+            {name: flag.get() for name, flag in _flags().items()},
             torch.get_rng_state(),
             tuple(torch.cuda.get_rng_state_all()) if torch.cuda.is_initialized() else (),
             random.getstate(),
@@ -70,8 +161,9 @@ class GlobalState:
 
     def changes(self) -> list[str]:
         """The flags that differ now, as 'name: was -> is'."""
-        now = _flags()
-        return [f"{name}: {_short(was)} -> {_short(now[name])}" for name, was in self.flags.items() if now[name] != was]
+        current = _flags()
+        now = {name: current[name].get() for name in self.flags}
+        return [f"{name}: {_short(was, now[name])}" for name, was in self.flags.items() if now[name] != was]
 
     def rng_changes(self) -> list[str]:
         """The random generators that have moved since."""
@@ -84,39 +176,11 @@ class GlobalState:
 
     def restore(self) -> None:
         """Put flags and random generators back."""
-        f = self.flags
-        torch.set_default_dtype(f["torch.get_default_dtype()"])  # type: ignore[arg-type]
-        device = f["torch.get_default_device()"]
-        if torch.get_default_device() != device:
-            torch.set_default_device(None if device == torch.device("cpu") else device)  # type: ignore[arg-type]
-        torch.set_grad_enabled(bool(f["torch.is_grad_enabled()"]))
-        torch.set_autocast_enabled("cpu", bool(f["torch.is_autocast_enabled('cpu')"]))
-        torch.set_autocast_enabled("cuda", bool(f["torch.is_autocast_enabled('cuda')"]))
-        if torch.get_num_threads() != f["torch.get_num_threads()"]:
-            torch.set_num_threads(f["torch.get_num_threads()"])  # type: ignore[arg-type]
-        torch.set_float32_matmul_precision(f["torch.get_float32_matmul_precision()"])  # type: ignore[arg-type]
-        torch.backends.cudnn.enabled = bool(f["torch.backends.cudnn.enabled"])
-        torch.backends.cudnn.benchmark = bool(f["torch.backends.cudnn.benchmark"])
-        torch.backends.cudnn.deterministic = bool(f["torch.backends.cudnn.deterministic"])
-        torch.backends.cudnn.allow_tf32 = bool(f["torch.backends.cudnn.allow_tf32"])
-        torch.backends.cuda.matmul.allow_tf32 = bool(f["torch.backends.cuda.matmul.allow_tf32"])
-        torch.use_deterministic_algorithms(
-            bool(f["torch.are_deterministic_algorithms_enabled()"]),
-            warn_only=bool(f["warn-only deterministic algorithms"]),
-        )
-        torch.set_anomaly_enabled(bool(f["torch.is_anomaly_enabled()"]))
-        sys.setrecursionlimit(f["sys.getrecursionlimit()"])  # type: ignore[arg-type]
-        warnings.filters[:] = f["warnings.filters"]  # type: ignore[index]
-        warnings.showwarning = f["warnings.showwarning"]  # type: ignore[assignment]
-        logging.getLogger().setLevel(f["root logger level"])  # type: ignore[arg-type]
-        logging.getLogger().handlers[:] = cast("tuple[logging.Handler, ...]", f["root logger handlers"])
-        logging.disable(f["logging.disable"])  # type: ignore[arg-type]
-        environment: dict[str, str] = f["os.environ"]  # type: ignore[assignment]
-        if dict(os.environ) != environment:
-            os.environ.clear()
-            os.environ.update(environment)
-        os.chdir(str(f["working directory"]))
-        sys.path[:] = cast("tuple[str, ...]", f["sys.path"])
+        flags = _flags()
+        for name, value in self.flags.items():
+            # Some are costly or loud to set: they are touched only where there is need.
+            if flags[name].get() != value:
+                flags[name].set(value)
         torch.set_rng_state(self.torch_rng)
         if self.cuda_rng:
             torch.cuda.set_rng_state_all(list(self.cuda_rng))
@@ -125,9 +189,12 @@ class GlobalState:
             sys.modules["numpy"].random.set_state(self.numpy_rng)
 
 
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 120 else f"{text[:117]}..."
+def _short(was: object, now: object) -> str:
+    """What was and what is; of mappings the entries that differ."""
+    if isinstance(was, dict) and isinstance(now, dict):
+        keys = [key for key in was | now if was.get(key) != now.get(key)]
+        was, now = ({key: side.get(key) for key in keys} for side in (was, now))
+    return " -> ".join(text if len(text) <= 120 else f"{text[:117]}..." for text in map(repr, (was, now)))
 
 
 @contextlib.contextmanager

@@ -75,17 +75,14 @@ def _is_path(source: str) -> bool:
 
 
 def _of_card(source: str | Path | Mapping[str, object], ndim: object) -> dict[str, object]:
-    """What the card of a registered model claims: dimensions, sizes, counts, deep supervision."""
+    """What the card of a registered model claims: dimensions, rule of sizes, counts, deep supervision."""
     import unetzoo
 
     if not isinstance(source, str) or _is_path(source):
         return {}
     card = unetzoo.info(source)
-    first = min(card.ndim)
-    ndim = ndim or first
+    ndim = ndim or min(card.ndim)
     claims: dict[str, object] = {"ndim": ndim}
-    if card.min_size is not None and ndim == first:
-        claims["min_size"] = card.min_size
     if card.unpadded is None:
         claims |= {"divisor": 1, "size_offset": 0, "margin": 0}
     else:

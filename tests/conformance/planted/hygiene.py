@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import logging
 import os
+import signal
+import socket
 import sys
+import tempfile
+import threading
+import time
 import warnings
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -209,3 +218,86 @@ class FusesInEval(SmallUNet):
         if not self.training and not hasattr(self, "fused"):
             self.fused = self.head.weight.detach().mean()
         return logits if self.training else logits + self.fused
+
+
+@planted("check_global_state", because="hooks of every module")
+class HooksEveryModule(SmallUNet):
+    """Registers a forward hook on all modules of the process."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes)
+        nn.modules.module.register_module_forward_hook(lambda *_: None)
+
+
+@planted("check_global_state", because="gc.isenabled")
+class StopsGarbageCollection(SmallUNet):
+    """Turns the garbage collector off, to be faster."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        gc.disable()
+        return logits
+
+
+@planted("check_global_state", because="numpy.geterr")
+class QuietensNumpy(SmallUNet):
+    """Turns numpy's warnings off."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes)
+        np.seterr(all="ignore")
+
+
+@planted("check_global_state", because=r"_dynamo.config: \{'suppress_errors'")
+class SuppressesCompileErrors(SmallUNet):
+    """Makes torch.compile fall back to eager for everyone."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes)
+        torch._dynamo.config.suppress_errors = True
+
+
+@planted("check_global_state", because="flash_sdp_enabled")
+class ForbidsFlashAttention(SmallUNet):
+    """Turns flash attention off for everyone."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes)
+        torch.backends.cuda.enable_flash_sdp(False)
+
+
+@planted("check_global_state", because="signal handlers")
+class CatchesInterrupts(SmallUNet):
+    """Handles Ctrl-C itself."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes)
+        signal.signal(signal.SIGINT, lambda *_: None)
+
+
+@planted("check_self_contained", because="construction asked for the address of 'localhost'")
+class AsksTheNetwork(SmallUNet):
+    """Looks for newer weights whenever it is built."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes)
+        with contextlib.suppress(OSError):
+            socket.create_connection(("localhost", 9), timeout=0.1)
+
+
+@planted("check_self_contained", because="forward wrote to the file '.*last_input.pt'")
+class DumpsItsInput(SmallUNet):
+    """Saves its last input for debugging."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        with (Path(tempfile.gettempdir()) / "last_input.pt").open("wb") as file:
+            file.write(b"input")
+        return logits
+
+
+@planted("check_self_contained", because="construction left threads running")
+class WatchesInBackground(SmallUNet):
+    """Starts a thread that watches its memory."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes)
+        threading.Thread(target=time.sleep, args=(1,), daemon=True).start()

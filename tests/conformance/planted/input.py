@@ -128,3 +128,21 @@ class BroadcastsGrey(SmallUNet):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.expand(-1, self.encoder[0][0].in_channels, -1, -1) if x.shape[1] == 1 else x)
+
+
+@planted("check_invalid_input", because="turned .* of a float32 network into float64")
+class CastsItself(SmallUNet):
+    """Takes on the dtype of whatever comes, for ever."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.is_floating_point():
+            self.to(x.dtype)
+        return super().forward(x)
+
+
+@planted("check_input_channels_used", because="input channel 1 of 3 has no influence")
+class FaintChannels(SmallUNet):
+    """Weighs all channels but the first with next to nothing."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(torch.cat([x[:, :1], 1e-8 * x[:, 1:]], dim=1))

@@ -208,3 +208,32 @@ class ExpandedLogits(SmallUNet):
 
     def finish(self, logits: Tensor, x: Tensor) -> Tensor:
         return logits.mean(dim=(2, 3), keepdim=True).expand_as(logits)
+
+
+@planted("check_output_shape", because=r"in training mode an input of \[3, ")
+class DropsOddOne(SmallUNet):
+    """Leaves out the last image of an odd batch in training mode."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        odd = self.training and len(x) > 1 and len(x) % 2 == 1
+        return super().forward(x[:-1] if odd else x)
+
+
+@planted("check_output_shape", because="is legal .* but raised")
+class AtMostSixtyFour(SmallUNet):
+    """Adds a map of positions that is cropped to the image, and too small for large ones."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes)
+        self.position = nn.Parameter(0.1 * torch.randn(1, num_classes, 64, 64))
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return logits + self.position[..., : x.shape[2], : x.shape[3]]
+
+
+@planted("check_num_classes", because="classes 0 and 16 are equal")
+class SixteenColours(SmallUNet):
+    """Counts classes modulo 16."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return logits[:, torch.arange(logits.shape[1]) % 16]

@@ -323,3 +323,19 @@ class DropsWholeSamples(SmallUNet):
 
     def merge(self, y: Tensor, skip: Tensor, index: int) -> Tensor:
         return self.dropout(super().merge(y, skip, index))
+
+
+@planted("check_no_grad_respected", because="the eval output in inference mode")
+class OtherPathInInferenceMode(SmallUNet):
+    """Smooths its logits in inference mode alone."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return F.avg_pool2d(logits, 3, 1, 1) if torch.is_inference_mode_enabled() else logits
+
+
+@planted("check_no_grad_respected", because="for an input that requires grad")
+class OtherPathForAttacks(SmallUNet):
+    """Sharpens its logits where the input requires grad."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return 1.1 * logits if x.requires_grad else logits

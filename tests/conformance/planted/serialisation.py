@@ -183,3 +183,62 @@ class TransposedBuffer(SmallUNet):
 @planted("check_fingerprint", because="keys, shapes or dtypes", capabilities={"fingerprint": "0123456789abcdef 0 1"})
 class OtherFingerprint(SmallUNet):
     """Is not the network that the fingerprint was taken of."""
+
+
+@planted("check_load_strict", because="returned None, expected")
+class LoadReturnsNothing(SmallUNet):
+    """Overrides load_state_dict without returning."""
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
+        super().load_state_dict(*args, **kwargs)
+
+
+@planted("check_state_dict_contract", because="Take and pass on destination, prefix and keep_vars")
+class StateDictAlone(SmallUNet):
+    """Overrides state_dict without its arguments, so that no other module can hold the network."""
+
+    def state_dict(self) -> dict[str, Tensor]:  # type: ignore[override]
+        return super().state_dict()
+
+
+@planted("check_state_dict_contract", because="are copies")
+class CopiedState(SmallUNet):
+    """Gives copies of its tensors as state."""
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        state = super().state_dict(*args, **kwargs)
+        for name in list(state):
+            state[name] = state[name].clone()
+        return state
+
+
+@planted("check_state_dict_roundtrip", because="load_state_dict left the network in eval mode")
+class EvalAfterLoading(SmallUNet):
+    """Sets itself to eval mode once weights are loaded."""
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        result = super().load_state_dict(*args, **kwargs)
+        self.eval()
+        return result
+
+
+@planted("check_state_dict_roundtrip", because="load_state_dict changed requires_grad")
+class FrozenAfterLoading(SmallUNet):
+    """Freezes itself once weights are loaded."""
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        result = super().load_state_dict(*args, **kwargs)
+        self.requires_grad_(False)
+        return result
+
+
+@planted("check_safetensors", because="scale are not contiguous")
+class ExpandedParameter(SmallUNet):
+    """Keeps one number as a parameter of as many entries as there are classes."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes)
+        self.scale = nn.Parameter(torch.ones(1, 1, 1, 1).expand(1, num_classes, 1, 1))
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return logits * self.scale

@@ -61,3 +61,20 @@ class ConstantMap(SmallUNet):
 
     def finish(self, logits: Tensor, x: Tensor) -> Tensor:
         return logits.mean(dim=(2, 3), keepdim=True).repeat(1, 1, *x.shape[2:])
+
+
+@planted("check_border_pixels", because=r"outputs \[0, \d+\] repeat their neighbours")
+class RepeatsItsBorder(SmallUNet):
+    """Replaces its outermost logits by their neighbours."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return F.pad(logits[..., 1:-1, 1:-1], (1, 1, 1, 1), mode="replicate")
+
+
+@planted("check_border_pixels", because="have no influence on the output")
+class FixedInside(SmallUNet):
+    """Works at 64 x 64 pixels, whatever the image's size, and sees every sixth column of a long one."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        inside = super().forward(F.interpolate(x, size=(64, 64), mode="bilinear"))
+        return F.interpolate(inside, size=x.shape[2:], mode="bilinear")

@@ -139,7 +139,7 @@ class ClampsToUnit(SmallUNet):
         return super().forward(x.clamp(0, 1))
 
 
-@planted("check_tiling", because="whole image of .*160")
+@planted("check_tiling", because="whole image of .*1100")
 class TilesLargeImages(SmallUNet):
     """Cuts wide images in eval mode into tiles that do not overlap."""
 
@@ -164,3 +164,29 @@ class TransposesBranch(SmallUNet):
     def finish(self, logits: Tensor, x: Tensor) -> Tensor:
         swapped = x.mean(dim=1, keepdim=True).transpose(2, 3)
         return logits + 0.1 * F.interpolate(swapped, size=x.shape[2:], mode="nearest")
+
+
+@planted("check_nan_locality", because="NaN in the other corner of .* spoils outputs")
+class TransposesSquares(SmallUNet):
+    """Swaps the axes of its logits, which shows in the shape unless the image is square."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return logits.transpose(2, 3) if x.shape[2] == x.shape[3] else logits
+
+
+@planted("check_input_sensitivity", because="an image of NaN gives numbers")
+class HidesNaN(SmallUNet):
+    """Replaces what is not a number by zero."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(torch.nan_to_num(x))
+
+
+@planted("check_tiling", because="against the whole image of")
+class HalvesLargeImages(SmallUNet):
+    """Works on large images at half their resolution."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if max(x.shape[2:]) <= 512:
+            return super().forward(x)
+        return F.interpolate(super().forward(F.avg_pool2d(x, 2, ceil_mode=True)), size=x.shape[2:])

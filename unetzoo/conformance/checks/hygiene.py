@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import importlib
 import io
 import logging
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from unetzoo.conformance.auditing import audited
 from unetzoo.conformance.check import CREATE, CheckFailed, Measurement, check, expect
 from unetzoo.conformance.context import Context, state_layout
 from unetzoo.conformance.sandbox import GlobalState
@@ -20,6 +23,7 @@ from unetzoo.conformance.sandbox import GlobalState
 @check(requires=CREATE, devices="both")
 def check_global_state(ctx: Context) -> None:
     """Building, forward and backward leave the process's flags, filters, loggers, environment and cwd alone."""
+    importlib.import_module("torch._dynamo.config")  # its settings are compared once it is there
     for flipped in (False, True):
         with _flipped(flipped):
             before = GlobalState.capture()
@@ -66,6 +70,20 @@ def _flipped(flip: bool) -> Iterator[None]:
         yield
     finally:
         state.restore()
+
+
+@check(level="should")
+def check_self_contained(ctx: Context) -> None:
+    """Building, forward and backward open no connection, touch no file, and start no process or lasting thread."""
+    before = set(threading.enumerate())
+    with audited() as heard:
+        for stage in _stages(ctx):
+            expect(
+                not heard,
+                f"{stage} {'; '.join(heard[:4])}: download weights and write files on request alone",
+            )
+            started = [thread.name for thread in set(threading.enumerate()) - before]
+            expect(not started, f"{stage} left threads running: {started[:4]}")
 
 
 @check()

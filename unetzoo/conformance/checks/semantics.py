@@ -165,24 +165,37 @@ def check_batch_independence(ctx: Context) -> Measurement | None:
 
 
 @check()
-def check_no_grad_respected(ctx: Context) -> None:
-    """No graph is built under no_grad, and the network works in inference mode."""
+def check_no_grad_respected(ctx: Context) -> Measurement | None:
+    """No graph is built under no_grad, and the eval output is the same with a graph, without, and in inference mode."""
     model = ctx.eval_model(dtype=torch.float32)
     x = ctx.input(dtype=torch.float32)
     for train in (False, True):
         model.train(train)
         with torch.no_grad():
-            graphed = [out for out in ctx.outputs(model, x) if out.requires_grad]
+            outputs = ctx.outputs(model, x)
         mode = "training" if train else "eval"
         expect(
-            not graphed, f"under torch.no_grad() the {mode} output requires grad: the forward enables gradients itself"
+            not any(out.requires_grad for out in outputs),
+            f"under torch.no_grad() the {mode} output requires grad: the forward enables gradients itself",
         )
-    model.eval()
+    model = ctx.eval_model()
+    x = ctx.input()
     with torch.inference_mode():
-        out = ctx.output(model, x)
-    expect(not out.requires_grad, "under torch.inference_mode() the output requires grad")
-    out = ctx.output(model, x)
-    expect(out.requires_grad, "with gradients on, the eval output requires no grad: the forward turns gradients off")
+        inferred = ctx.output(model, x)
+    expect(not inferred.requires_grad, "under torch.inference_mode() the output requires grad")
+    with torch.no_grad():
+        expected = ctx.output(model, x)
+    graphed = ctx.output(model, x)
+    expect(
+        graphed.requires_grad, "with gradients on, the eval output requires no grad: the forward turns gradients off"
+    )
+    others = {
+        "in inference mode": inferred,
+        "with gradients on": graphed,
+        "for an input that requires grad": ctx.output(model, x.clone().requires_grad_()),
+    }
+    hint = "The forward asks whether a graph is wanted"
+    return worst(agree(out, expected, 1e-12, f"the eval output {when}", hint) for when, out in others.items())
 
 
 @check(devices="both")

@@ -35,6 +35,9 @@ def check_state_dict_roundtrip(ctx: Context) -> Measurement | None:
     other = ctx.train_model(seed=1)
     with blame("load_state_dict of a saved state dict into a second instance"):
         other.load_state_dict(state)
+    thawed = [n for n, p in other.named_parameters() if p.requires_grad != trained.get_parameter(n).requires_grad]
+    expect(other.training, "load_state_dict left the network in eval mode: the mode is the user's to choose")
+    expect(not thawed, f"load_state_dict changed requires_grad of {listing(thawed)}")
     wrong = [
         n for n, t in other.state_dict().items() if isinstance(t, Tensor) and not _same(t, trained.state_dict()[n])
     ]
@@ -117,6 +120,41 @@ def check_load_strict(ctx: Context) -> None:
             bool(_load_error(ctx.build(), changed([], {name: wrong[name]}))),
             f"load_state_dict accepts {name!r} of shape {list(wrong[name].shape)}, expected {list(state[name].shape)}",
         )
+    first, *rest = names or [""]
+    if rest:
+        told = ctx.build().load_state_dict(changed([first], {"conformance_extra": torch.zeros(1)}), strict=False)
+        found = getattr(told, "missing_keys", None), getattr(told, "unexpected_keys", None)
+        expect(
+            found == ([first], ["conformance_extra"]),
+            f"load_state_dict(strict=False) without {first!r} and with 'conformance_extra' returned {told!r}, expected "
+            "torch's own record of missing_keys and unexpected_keys",
+        )
+
+
+@check(requires=FORWARD)
+def check_state_dict_contract(ctx: Context) -> None:
+    """The state dict holds the network's own memory; within another module it has that part's name before its keys."""
+    model = ctx.build()
+    held = {n: t.untyped_storage().data_ptr() for n, t in [*model.named_parameters(), *model.named_buffers()]}
+    copied = [
+        n
+        for n, t in model.state_dict().items()
+        if isinstance(t, Tensor) and n in held and t.untyped_storage().data_ptr() != held[n]
+    ]
+    expect(not copied, f"{listing(copied)} of the state dict are copies: what loads in place, as FSDP does, is lost")
+    with blame("state_dict of a module that holds the network", "Take and pass on destination, prefix and keep_vars"):
+        saved = nn.ModuleDict({"part": model}).state_dict()
+    wanted = [f"part.{name}" for name in model.state_dict()]
+    expect(
+        list(saved) == wanted,
+        f"a module that holds the network as 'part' saves {listing(sorted(set(saved) - set(wanted)))} and misses "
+        f"{listing(sorted(set(wanted) - set(saved)))}: state_dict or a hook on it ignores the prefix",
+    )
+    outer = nn.ModuleDict({"part": ctx.build(seed=1)})
+    with blame("load_state_dict of a module that holds the network"):
+        outer.load_state_dict(saved)
+    wrong = [n for n, t in outer.state_dict().items() if isinstance(t, Tensor) and not _same(t, saved[n])]
+    expect(not wrong, f"{listing(wrong)} are not loaded where the network is a part of another module")
 
 
 def _load_error(model: nn.Module, state: dict[str, Tensor]) -> str:

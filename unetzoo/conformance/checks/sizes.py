@@ -19,8 +19,13 @@ def check_border_pixels(ctx: Context) -> None:
     Networks that round a size down and fill up what is missing give an odd image a border of nothing.
     """
     model = ctx.eval_model()
-    for size in [s for s in ctx.sizes() if all(n >= least for n, least in zip(s, sorted(ctx.size), strict=False))]:
-        x = ctx.input(6, size).requires_grad_()
+    fine = ctx.claims.path_strides is not None and 1 in ctx.claims.path_strides
+    sizes = [s for s in ctx.sizes() if all(n >= least for n, least in zip(s, sorted(ctx.size), strict=False))]
+    # A long line has few pixels a row, of which a ReLU may silence all; a long volume takes too much memory.
+    long = ctx.long_sizes()[:1] if ctx.claims.ndim == 2 else []
+    for size in [*sizes, *long]:
+        few = size in long or ctx.claims.ndim == 3  # so many pixels a row that two images leave none unused by chance
+        x = ctx.input(2 if few else 6, size).requires_grad_()
         out = ctx.output(model, x)
         (gradient,) = torch.autograd.grad(ctx.loss(out), x)
         used, lively = gradient.ne(0), out.detach().ne(out.detach()[:1])
@@ -31,11 +36,22 @@ def check_border_pixels(ctx: Context) -> None:
             place = f"along axis {axis} of an input of {list(size)}"
             expect(not ignored, f"{place}, pixels {ignored[:8]} have no influence on the output: they are cropped")
             expect(not dead, f"{place}, outputs {dead[:8]} are the same for every image: they are padding")
+            repeated = _repeated(out.detach().movedim(axis + 2, 0)) if fine else []
+            expect(not repeated, f"{place}, outputs {repeated} repeat their neighbours: they are made up")
         if size == ctx.size:
             flat = [
                 c for c in range(out.shape[1]) if bool((out[:, c].std(dim=list(range(1, out.dim() - 1))) == 0).all())
             ]
             expect(not flat, f"the logits of classes {flat} are the same in every pixel of an input of {list(size)}")
+
+
+def _repeated(rows: Tensor) -> list[int]:
+    """The outermost rows that equal the next.
+
+    After upsampling they do by nature: to be asked of networks in which a path keeps the image's own resolution.
+    """
+    pairs = {0: (rows[0], rows[1]), len(rows) - 1: (rows[-1], rows[-2])} if len(rows) > 3 else {}
+    return [place for place, pair in pairs.items() if torch.equal(*pair)]
 
 
 @check()

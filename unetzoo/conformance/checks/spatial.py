@@ -11,7 +11,8 @@ from unetzoo.conformance.context import Context
 from unetzoo.conformance.paths import GLOBAL, path_spectrum
 from unetzoo.conformance.reach import extent, period, shift_error, shift_window, space
 
-LONG = 160
+LONG = {1: 1100, 2: 1100, 3: 160}
+"""Pixels, by dimensions."""
 
 
 @check()
@@ -261,7 +262,8 @@ def check_crop_consistency(ctx: Context) -> Measurement | None:
 def check_tiling(ctx: Context) -> Measurement | None:
     """Tiles that overlap by the receptive field, rounded up to the period, give the same as the whole image.
 
-    The image is just large enough, then ``LONG`` pixels long: some networks treat large images in a way of their own.
+    The image is just large enough, then as long as ``LONG`` tells: some networks treat large images in a way of their
+    own.
     """
     claims = ctx.claims
     radius, shift = claims.receptive_field, claims.shift_period
@@ -270,13 +272,19 @@ def check_tiling(ctx: Context) -> Measurement | None:
         return None
     ctx.require(not any(claims.margin), "the network crops its output")
     halo = tuple(-(-r // p) * p for r, p in zip(radius, shift, strict=True))
-    core = tuple((1 + axis) * p for axis, p in enumerate(shift))
-    window = tuple(2 * h + c for h, c in zip(halo, core, strict=True))
-    least = tuple(w + c for w, c in zip(window, core, strict=True))
-    long = [tuple(max(s, LONG) if a == axis else s for a, s in enumerate(least)) for axis in (0, claims.ndim - 1)]
+    least = tuple((1 + axis) * p for axis, p in enumerate(shift))
+    cases = [(least, tuple(2 * (h + c) for h, c in zip(halo, least, strict=True)))]
+    for axis in (0, claims.ndim - 1):
+        # Along the length the cores are as wide as the halos, or the halos would be most of the work.
+        core = tuple(max(c, 2 * h) if a == axis else c for a, (c, h) in enumerate(zip(least, halo, strict=True)))
+        length = -(-LONG[claims.ndim] // shift[axis]) * shift[axis]
+        long = tuple(max(s, length) if a == axis else s for a, s in enumerate(cases[0][1]))
+        cases.append((core, long))
     model = ctx.eval_model()
     figures = []
-    for size in dict.fromkeys(claims.legal(size) for size in [least, *long]):
+    for core, wanted in dict.fromkeys(cases):
+        size = claims.legal(wanted)
+        window = tuple(2 * h + c for h, c in zip(halo, core, strict=True))
         x = ctx.input(1, size)
         steps = max((s - w) // c for s, w, c in zip(size, window, core, strict=True))
         starts = [
@@ -334,9 +342,10 @@ def check_nan_locality(ctx: Context) -> None:
         ctx.require(False, "no receptive field is known: global context, or too wide to measure")
         return
     model = ctx.eval_model()
-    size = _wide(ctx, tuple(-(-r // 2) for r in radius))
+    wide = _wide(ctx, tuple(-(-r // 2) for r in radius))
+    square = claims.legal((max(wide),) * claims.ndim)  # where swapped axes do not show in the shape
     block = period(claims)
-    for place in ("near corner", "far corner"):
+    for size, place in ((wide, "near corner"), (wide, "far corner"), (square, "other corner")):
         where = _block_at(place, size, block)
         x = ctx.input(1, size)
         x[:1, :1][space(w.start for w in where)] = torch.nan
@@ -362,6 +371,8 @@ def check_input_sensitivity(ctx: Context) -> Measurement | None:
     model = ctx.eval_model()
     loud = 3000 * ctx.input()
     with torch.no_grad():
+        spoilt = ctx.output(model, torch.full_like(loud, torch.nan))
+        expect(bool(spoilt.isnan().all()), "an image of NaN gives numbers: the input is cleaned, and faults go unseen")
         out = ctx.output(model, loud)
         for side, clamped in (("above 1000", loud.clamp(max=1000)), ("below -1000", loud.clamp(min=-1000))):
             same = torch.equal(ctx.output(model, clamped), out)
