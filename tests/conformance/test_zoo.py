@@ -38,7 +38,7 @@ THREE_STAGES = {
     "decoder": {"decoder_channels": [8, 8], "mid": [4, 4], "heights": [3, 4]},
 }
 FEWER_LEVELS_IN_3D: dict[str, dict[str, dict[str, object]]] = {
-    **dict.fromkeys(MARGINS_OF_TWO, {"encoder": {"channels": [8, 16]}}),
+    **{name: {"encoder": {"channels": [8, 16]}} for name in MARGINS_OF_TWO},
     **dict.fromkeys(("u2net", "u2netp", "isnet"), THREE_STAGES),
     "unet_seven_level": {"encoder": {"channels": [8, 8, 16]}},
     "tiramisu": {"encoder": {"depths": [2, 2, 2]}, "decoder": {"depths": [2, 2]}},

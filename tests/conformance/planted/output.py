@@ -237,3 +237,16 @@ class SixteenColours(SmallUNet):
 
     def finish(self, logits: Tensor, x: Tensor) -> Tensor:
         return logits[:, torch.arange(logits.shape[1]) % 16]
+
+
+@planted("check_num_classes", because="multiples of one map")
+class OneMapTimesWeights(SmallUNet):
+    """Makes one map, and weighs it for each class."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes)
+        self.head = nn.Conv2d(4, 1, 1)
+        self.weights = nn.Parameter(torch.randn(1, num_classes, 1, 1))
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return logits * self.weights

@@ -123,6 +123,12 @@ def check_num_classes(ctx: Context) -> None:
                     not torch.equal(out[:, i], out[:, j]),
                     f"built with num_classes={classes}, logits of classes {j} and {i} are equal in every pixel",
                 )
+        # Of two classes one map can be enough: its negative is the other's.
+        correlation = out.transpose(0, 1).flatten(1).double().corrcoef().abs() if classes > 2 else torch.zeros(())
+        expect(
+            bool((correlation < 1 - 1e-6).any()),
+            f"built with num_classes={classes}, all logits are multiples of one map: the classes cannot be told apart",
+        )
 
 
 @check()
