@@ -32,7 +32,8 @@ HEAVY = {
 }
 # All levels of an unpadded network take volumes of up to 188 voxels a side, the first two 20; they lose so many.
 MARGINS_OF_TWO = {"unet_valid": 16, "unet_valid_bn": 18, "unet_three_level": 16}
-# With all their levels these networks take volumes too large for a CPU; in 2-D they have them all.
+# With all their levels these networks take volumes too large for a CPU, or minutes; in 2-D they have them all.
+THREE_LEVELS = {"encoder": {"channels": [8, 16, 32]}}
 THREE_STAGES = {
     "encoder": {"channels": [8, 8, 8], "mid": [4, 4, 4], "heights": [4, 3, 3], "dilated": 1},
     "decoder": {"decoder_channels": [8, 8], "mid": [4, 4], "heights": [3, 4]},
@@ -40,7 +41,8 @@ THREE_STAGES = {
 FEWER_LEVELS_IN_3D: dict[str, dict[str, dict[str, object]]] = {
     **{name: {"encoder": {"channels": [8, 16]}} for name in MARGINS_OF_TWO},
     **dict.fromkeys(("u2net", "u2netp", "isnet"), THREE_STAGES),
-    "unet_seven_level": {"encoder": {"channels": [8, 8, 16]}},
+    **dict.fromkeys(("unet3p", "unet3p_cgm", "unet3p_deep", "unet_seven_level"), THREE_LEVELS),
+    **dict.fromkeys(("r2unet", "r2attention_unet", "inception_unet"), THREE_LEVELS),
     "tiramisu": {"encoder": {"depths": [2, 2, 2]}, "decoder": {"depths": [2, 2]}},
 }
 TARGETS = [(name, ndim) for name in unetzoo.list_models() for ndim in unetzoo.info(name).ndim]

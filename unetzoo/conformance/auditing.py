@@ -10,12 +10,24 @@ from collections.abc import Callable, Iterator
 from functools import cache
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+
+
+def _written(path: object, mode: str | None, flags: int) -> str | None:
+    """The file, where it is opened for writing; what imports compile is Python's own."""
+    writing = flags & WRITING if mode is None else set(mode) & set("wax+")
+    name = os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else ""
+    own = name in ("", os.devnull) or ".pyc" in name
+    return f"wrote to the file {name!r}" if writing and not own else None
+
+
 TOLD: dict[str, Callable[..., str | None]] = {
-    "open": lambda path, mode, flags: _written(path, mode, flags),
+    "open": _written,
     "os.mkdir": lambda path, *_: f"made the folder {path!r}",
     "os.remove": lambda path, *_: f"removed the file {path!r}",
     "os.rename": lambda path, new, *_: f"renamed the file {path!r} to {new!r}",
     "os.system": lambda command: f"ran {command!r}",
+    "os.fork": lambda: "forked the process",
+    "os.posix_spawn": lambda program, *_: f"started the process {program!r}",
     "subprocess.Popen": lambda program, *_: f"started the process {program!r}",
     "socket.connect": lambda _, address: f"opened a connection to {address!r}",
     "socket.getaddrinfo": lambda host, *_: f"asked for the address of {host!r}",
@@ -25,7 +37,7 @@ _listeners: list[tuple[int, list[str]]] = []
 
 @contextlib.contextmanager
 def audited() -> Iterator[list[str]]:
-    """Yield a list that what this thread does outside of the process is told to, in words."""
+    """Yield a list that fills with what this thread does outside of the process, in words."""
     _listen()
     listener: tuple[int, list[str]] = (threading.get_ident(), [])
     _listeners.append(listener)
@@ -48,11 +60,3 @@ def _hear(event: str, arguments: tuple[object, ...]) -> None:
     for thread, heard in _listeners:
         if told is not None and thread == threading.get_ident():
             heard.append(told)
-
-
-def _written(path: object, mode: str | None, flags: int) -> str | None:
-    """The file, where it is opened for writing; the compiled files of imports are Python's own."""
-    writing = flags & WRITING if mode is None else set(mode) & set("wax+")
-    name = os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else ""
-    own = not name or name == os.devnull or "__pycache__" in name
-    return f"wrote to the file {name!r}" if writing and not own else None

@@ -52,23 +52,29 @@ def draw_predictions(
     """
     count = len(samples)  # type: ignore[arg-type]
     chosen = range(0, count, max(1, count // SHOWN))[:SHOWN]
-    figure = Figure(figsize=(9, 3 * len(chosen)), layout="constrained")
+    rows = []
     with evaluating(network):
-        for row, index in zip(figure.subplots(len(chosen), 3, squeeze=False), chosen, strict=True):
-            sample = samples[index]
+        for sample in map(samples.__getitem__, chosen):
             logits = network(normalise(sample["image"][None].to(device)))
             target = centre_crop(sample["target"][None], logits)[0]
             picture = _as_picture(centre_crop(sample["image"], logits.expand(1, -1, *logits.shape[2:])))
             labels = _middle(predicted_classes(logits)[0].cpu())
-            panels = {
-                sample["name"]: picture,
-                "truth": overlay(picture, classes.colour(_middle(target).numpy())),
-                "prediction": overlay(picture, classes.colour(labels.numpy())),
-            }
-            for axes, (title, panel) in zip(row, panels.items(), strict=True):
-                axes.imshow(panel)
-                axes.set_title(title)
-                axes.set_axis_off()
+            truth, prediction = (overlay(picture, classes.colour(of.numpy())) for of in (_middle(target), labels))
+            rows.append({sample["name"]: picture, "truth": truth, "prediction": prediction})
+    return _table(rows)
+
+
+def _table(rows: list[dict[str, npt.NDArray[np.floating]]]) -> Figure:
+    """Pictures of one size a row under their titles, each row as high as its pictures."""
+    shapes = [next(iter(panels.values())).shape for panels in rows]
+    heights = [3 * height / width + 0.3 for height, width, _ in shapes]
+    figure = Figure(figsize=(9, sum(heights)), layout="constrained")
+    grid = figure.subplots(len(rows), 3, squeeze=False, height_ratios=heights)
+    for row, panels in zip(grid, rows, strict=True):
+        for axes, (title, panel) in zip(row, panels.items(), strict=True):
+            axes.imshow(panel)
+            axes.set_title(title)
+            axes.set_axis_off()
     return figure
 
 
