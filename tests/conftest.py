@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +14,14 @@ import torch
 from unetzoo import registry
 
 Install = Callable[..., Path]
+M_MMAP_MAX, M_TRIM_THRESHOLD = -4, -1
+
+
+def pytest_configure() -> None:
+    """Let glibc keep large blocks that are freed: the kernel clears each new one, a quarter of the time of volumes."""
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**30)
 
 
 @pytest.fixture(autouse=True)
