@@ -74,7 +74,7 @@ def _flipped(flip: bool) -> Iterator[None]:
 
 @check(level="should")
 def check_self_contained(ctx: Context) -> None:
-    """Building, forward and backward open no connection, touch no file, and start no process or lasting thread."""
+    """Building, forward and backward open no connection, change no file, and start no process or lasting thread."""
     before = set(threading.enumerate())
     with audited() as heard:
         for stage in _stages(ctx):
