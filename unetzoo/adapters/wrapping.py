@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from ..errors import ConfigError, PluginError, nearest
 from ..network import DenseModel
 from ..nn.checkpointing import checkpointing
-from ..nn.resampling import interpolate
+from ..nn.resampling import interpolate_antialiased
 
 _UNUSED: dict[str, tuple[tuple[str, ...], Mapping[str, object]]] = {}
 
@@ -90,12 +90,12 @@ class WrappedModel(DenseModel):
 
     def _prepare(self, x: torch.Tensor) -> torch.Tensor:
         if self.fixed_size is not None:
-            return interpolate(x, self.fixed_size)
+            return interpolate_antialiased(x, self.fixed_size)
         return pad_to_multiple(x, self.divisor)
 
     def _restore(self, logits: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
         if self.fixed_size is not None:
-            return interpolate(logits, size)
+            return interpolate_antialiased(logits, size)
         for axis, side in enumerate(size, start=2):
             logits = logits.narrow(axis, 0, side)
         return logits

@@ -33,6 +33,20 @@ def interpolate(
     )
 
 
+def interpolate_antialiased(x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """Resize (N, C, *S) to (N, C, *size) linearly; where it shrinks, every pixel counts."""
+    if _known_zero([have - want for have, want in zip(x.shape[2:], size, strict=True)]):
+        return x
+    if x.dtype in (torch.float16, torch.bfloat16):  # torch has no such kernel on the CPU
+        return interpolate_antialiased(x.float(), size).to(x.dtype)
+    if x.ndim == 4:
+        return F.interpolate(x, size=tuple(size), mode="bilinear", antialias=True)
+    # Nor has it one for volumes: within the slices first, then across them.
+    depth, *plane = size
+    x = interpolate_antialiased(x.flatten(1, 2), plane).unflatten(1, x.shape[1:3])
+    return interpolate_antialiased(x.flatten(3), (depth, plane[0] * plane[1])).unflatten(3, plane)
+
+
 def fit(x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
     """Bring (N, C, *S) to spatial `size` by zero-padding what is short and cropping what is over.
 

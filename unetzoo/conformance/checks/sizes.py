@@ -36,7 +36,7 @@ def check_border_pixels(ctx: Context) -> None:
             place = f"along axis {axis} of an input of {list(size)}"
             expect(not ignored, f"{place}, pixels {ignored[:8]} have no influence on the output: they are cropped")
             expect(not dead, f"{place}, outputs {dead[:8]} are the same for every image: they are padding")
-            repeated = _repeated(out.detach().movedim(axis + 2, 0)) if fine else []
+            repeated = _repeated(out.detach().movedim(axis + 2, 0)) if fine and size not in long else []
             expect(not repeated, f"{place}, outputs {repeated} repeat their neighbours: they are made up")
         if size == ctx.size:
             flat = [
