@@ -95,6 +95,13 @@ def test_img_size_builds_a_fixed_backbone_for_another_size() -> None:
     assert seen == [(2, 3, 64, 96)]
 
 
+def test_every_pixel_of_a_larger_image_reaches_a_backbone_of_one_size() -> None:
+    encoder = TimmEncoder(3, ndim=2, backbone="mixer_s32_224", img_size=(64, 96)).eval()
+    x = torch.randn(1, 3, 256, 480, requires_grad=True)
+    (gradient,) = torch.autograd.grad(encoder(x)[-1].square().sum(), x)
+    assert bool((gradient != 0).any(1).all())
+
+
 def test_a_plain_transformer_gives_the_strides_of_the_simple_feature_pyramid() -> None:
     encoder = TimmEncoder(3, ndim=2, backbone="test_vit", pyramid_channels=8)
     assert encoder.strides == [4, 8, 16, 32]

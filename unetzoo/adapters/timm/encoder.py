@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from ...errors import ConfigError
 from ...nn.checkpointing import checkpointing
-from ...nn.resampling import fit, interpolate
+from ...nn.resampling import fit, interpolate, interpolate_antialiased
 from .families import family, family_name, takes
 from .inflation import inflate
 from .layers import layer_order, set_grad_checkpointing
@@ -148,7 +148,7 @@ class TimmEncoder(nn.Module):
     def _adapt(self, x: torch.Tensor) -> torch.Tensor:
         """Bring the image to a size that the backbone takes."""
         if self.image_size is not None:
-            return interpolate(x, self.image_size)
+            return interpolate_antialiased(x, self.image_size)
         *depth, height, width = (want - have for want, have in zip(self._padded(x.shape[2:]), x.shape[2:], strict=True))
         if depth and depth[0] != 0:
             # As the inflated convolutions do it: a volume that is constant along its depth stays so.
@@ -164,7 +164,7 @@ class TimmEncoder(nn.Module):
         """Bring features to the size that `stride` promises for an image of `size`."""
         want = _over(size, stride)
         if self.image_size is not None:
-            return interpolate(feature, want)
+            return interpolate_antialiased(feature, want)
         if native != stride:
             feature = interpolate(feature, _over(self._padded(size), stride))
         elif self.unpadded:
