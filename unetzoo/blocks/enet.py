@@ -74,8 +74,9 @@ class ENetBottleneck(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Run the block."""
-        main = nn.functional.pad(self.pool(x), [0, 0] * (x.ndim - 2) + [0, self.added])
+        pooled = self.pool(x)
         if set(self.step) != {1}:  # the branch keeps the remainder, as the pool does
-            sides = zip(reversed(x.shape[2:]), reversed(self.step), strict=True)
-            x = nn.functional.pad(x, [side for size, step in sides for side in (0, -size % step)])
+            sides = zip(reversed(pooled.shape[2:]), reversed(self.step), reversed(x.shape[2:]), strict=True)
+            x = nn.functional.pad(x, [side for want, step, have in sides for side in (0, want * step - have)])
+        main = nn.functional.pad(pooled, [0, 0] * (x.ndim - 2) + [0, self.added])
         return self.act(main + self.branch(x))
