@@ -139,10 +139,14 @@ class Context:
             (max(self.size),) * n,
             self.size,
             tuple(reversed(self.size)),
-            tuple(s + 1 + 2 * axis for axis, s in enumerate(self.size)),
+            self.odd_size(),
             claims.min_size,
         ]
         return list(dict.fromkeys(claims.legal(size) for size in wanted))
+
+    def odd_size(self) -> Axes:
+        """A legal size of other parities than ``size``, where the network allows."""
+        return self.claims.legal(tuple(s + 1 + 2 * axis for axis, s in enumerate(self.size)))
 
     def long_sizes(self) -> list[Axes]:
         """Legal sizes at least six times as long along one axis, the last or the first, as along the others."""

@@ -20,10 +20,14 @@ GLOBAL = 1 << 20
 
 @dataclass(frozen=True)
 class Spectrum:
-    """``alive`` strides carry gradient; ``connected`` ones have a path in the graph, alive or not."""
+    """``alive`` strides carry gradient; ``connected`` ones have a path in the graph, alive or not.
+
+    ``maps`` are the strides of all feature maps: a path may pass a map on its way to a coarser one alone.
+    """
 
     alive: tuple[int, ...]
     connected: tuple[int, ...]
+    maps: tuple[int, ...]
 
     @property
     def dead(self) -> tuple[int, ...]:
@@ -46,7 +50,7 @@ def path_spectrum(x: Tensor, loss: Tensor) -> Spectrum:
     levels = sorted(set(strides.values()))
     scale = float(full.abs().max())
     if scale == 0:
-        return Spectrum((), tuple(levels))
+        return Spectrum((), tuple(levels), tuple(levels))
     alive: list[int] = []
     previous = torch.zeros_like(full)
     for level in levels:
@@ -55,7 +59,7 @@ def path_spectrum(x: Tensor, loss: Tensor) -> Spectrum:
             alive.append(level)
         previous = current
     connected = [level for level in levels if _is_connected(level, loss.grad_fn, x, strides)]
-    return Spectrum(tuple(alive), tuple(connected))
+    return Spectrum(tuple(alive), tuple(connected), tuple(levels))
 
 
 def _graph(root: Node | None) -> Iterator[Node]:

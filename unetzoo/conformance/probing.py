@@ -222,9 +222,9 @@ class Prober:
         return shift if error < 1e-9 else None
 
     def _coarsest_stride(self, base: Axes) -> int:
-        """Ratio of the input to the smallest feature map that has more than one pixel."""
-        strides = [map_stride(shape, (2, 1, *base)) for shape in self._shapes(base)]
-        return 1 << max(s for s in (1, *strides) if s not in (None, GLOBAL)).bit_length() - 1
+        """Ratio of the input to the smallest feature map that has more than one pixel, along whichever axis."""
+        strides = [map_stride(shape, (2, 1, *base)) or _uneven_stride(shape, base) for shape in self._shapes(base)]
+        return 1 << max(s for s in (1, *strides) if s != GLOBAL).bit_length() - 1
 
     def _deepest_stride(self, claims: Claims, base: Axes) -> int:
         """Ratio of the length of a long input to that of the shortest feature map that has more than one pixel."""
@@ -265,6 +265,14 @@ class Prober:
         with torch.no_grad():
             out = tensors_in(model(x))[0]
         return bool(out[space((slice(-1, None),) * claims.ndim)].isnan().any())
+
+
+def _uneven_stride(shape: Sequence[int], size: Axes) -> int:
+    """The largest stride of a map whose strides differ between the axes; 1 for a tensor that is no map."""
+    if len(shape) != len(size) + 2 or 0 in shape or max(shape[2:]) == 1:
+        return 1
+    ratios = [(round(s / m), s, m) for s, m in zip(size, shape[2:], strict=True)]
+    return max(r for r, _, _ in ratios) if all(r >= 1 and abs(s - r * m) < r for r, s, m in ratios) else 1
 
 
 def _accepts(builder: Builder, option: str) -> bool:

@@ -14,6 +14,7 @@ from unetzoo.conformance.claims import Axes, Claims
 from unetzoo.conformance.context import tensors_in
 
 SIDES = {1: (128, 256, 512, 1024), 2: (64, 128, 192, 256, 384), 3: (32, 48, 64)}
+LENGTHS = (64, 128, 256, 512)
 MOST_MACS = 5e9
 """Largest forward that is run to measure the receptive field; a wider one is left unknown."""
 
@@ -62,6 +63,35 @@ def receptive_field(model: nn.Module, in_channels: int, claims: Claims, referenc
         if all(r < free for r, free in zip(radius, room, strict=True)):
             return radius
     return None
+
+
+@torch.no_grad()
+def radius_along(model: nn.Module, in_channels: int, claims: Claims, axis: int, reference: Axes) -> int | None:
+    """The radius of one axis, as of :func:`receptive_field`, from images that are long along it and small otherwise.
+
+    Of volumes a cube that a deep network does not span would be too large.
+    """
+    step, lost = period(claims)[axis], claims.margin[axis]
+    for length in LENGTHS:
+        size = long_image(claims, axis, max(length, 3 * step) + lost)
+        if claims.fixed_size is not None or not affordable(model, in_channels, size, reference):
+            return None
+        start = (size[axis] // 2) // step * step
+        x = torch.zeros((1, in_channels, *size), dtype=torch.float64)
+        x.narrow(axis + 2, start, step).fill_(torch.nan)
+        infected = tensors_in(model(x))[0].isnan().movedim(axis + 2, 0).flatten(1).any(1)
+        at = infected.nonzero().flatten() + lost // 2
+        low, high = (int(at.min()), int(at.max())) if len(at) else (start, start)
+        if low > lost // 2 and high < len(infected) - 1 + lost // 2:
+            return max(start - low, high - (start + step - 1), 0)
+    return None
+
+
+def long_image(claims: Claims, axis: int, length: int) -> Axes:
+    """A legal size of at least this length along the axis, of whole periods, and of two periods along the others."""
+    rules = zip(period(claims), claims.margin, claims.size_offset, strict=True)
+    wanted = [-(-(length if a == axis else 2 * p + m) // p) * p + o for a, (p, m, o) in enumerate(rules)]
+    return claims.legal(tuple(wanted))
 
 
 def extent(marked: Tensor, start: Axes, block: Axes, margin: Axes | None = None) -> Axes:

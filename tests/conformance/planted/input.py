@@ -146,3 +146,24 @@ class FaintChannels(SmallUNet):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(torch.cat([x[:, :1], 1e-8 * x[:, 1:]], dim=1))
+
+
+@planted("check_batch_one_train", because=r"decoder\..*skipped for a single image")
+class OtherHeadForOneImage(SmallUNet):
+    """Averages its features instead of weighing them where there is one image."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes)
+        self.classes = nn.Conv2d(self.head.in_channels, num_classes, 1)
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return logits if len(x) > 1 else 0 * logits.detach() + self.classes(self.encode(x)[0])
+
+
+@planted("check_invalid_input", because="in_channels=1 was accepted in silence")
+class TakesGreyMaps(SmallUNet):
+    """Takes three axes for a batch of grey images."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        grey = x.dim() == 3 and self.encoder[0][0].in_channels == 1
+        return super().forward(x[:, None] if grey else x)

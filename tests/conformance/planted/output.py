@@ -250,3 +250,53 @@ class OneMapTimesWeights(SmallUNet):
 
     def finish(self, logits: Tensor, x: Tensor) -> Tensor:
         return logits * self.weights
+
+
+@planted("check_num_classes", because=r"output 0 of 1 in training mode is \[2, \d+, \d+\], expected \[2, 1\]")
+class SqueezesOneClassInTraining(SmallUNet):
+    """Drops the channel axis for one class, in training mode alone."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return logits.squeeze(1) if self.training else logits
+
+
+class Supervised(SmallUNet):
+    """Returns coarser logits too in training mode."""
+
+    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
+        logits = super().forward(x)
+        return [logits, self.coarser(F.avg_pool2d(logits, 2))] if self.training else logits
+
+    def coarser(self, logits: Tensor) -> Tensor:
+        return logits
+
+
+@planted("check_num_classes", because=r"output 1 of 2 in training mode is \[2, 2,")
+class TwoCoarseClasses(Supervised):
+    """Predicts one class finely and two coarsely."""
+
+    def coarser(self, logits: Tensor) -> Tensor:
+        return torch.cat([-logits, logits], dim=1) if logits.shape[1] == 1 else logits
+
+
+@planted("check_raw_logits", because="in training output 1, .*no logit is negative")
+class CoarseProbabilities(Supervised):
+    """Returns probabilities beside its logits."""
+
+    def coarser(self, logits: Tensor) -> Tensor:
+        return logits.sigmoid()
+
+
+@planted("check_output_fresh", because="without a graph")
+class ReusesMemoryWithoutGraph(SmallUNet):
+    """Writes what needs no gradient into memory that it keeps."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes)
+        self.register_buffer("kept", torch.empty(0), persistent=False)
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            return logits
+        self.kept = torch.empty_like(logits) if self.kept.shape != logits.shape else self.kept
+        return self.kept.copy_(logits)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..networks import SmallUNet
@@ -78,3 +78,24 @@ class FixedInside(SmallUNet):
     def forward(self, x: Tensor) -> Tensor:
         inside = super().forward(F.interpolate(x, size=(64, 64), mode="bilinear"))
         return F.interpolate(inside, size=x.shape[2:], mode="bilinear")
+
+
+@planted("check_mirror_symmetry", because=r"along axis \[1\] one that differs")
+class PadsOneSideOfWidth(SmallUNet):
+    """Moves its coarsest features by one pixel to the right."""
+
+    def encode(self, x: Tensor) -> list[Tensor]:
+        *finer, coarsest = super().encode(x)
+        return [*finer, F.pad(coarsest, (1, 0))[..., :-1]]
+
+
+@planted("check_mirror_symmetry", because=r"along axis \[0\] one that differs")
+class LooksBackInDepth(SmallUNet):
+    """A volume each slice of which sees the one before, but not the one behind."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes, ndim=3)
+        self.mix = nn.Conv3d(num_classes, num_classes, (2, 1, 1))
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return self.mix(F.pad(logits, (0, 0, 0, 0, 1, 0)))

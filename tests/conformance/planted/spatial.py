@@ -190,3 +190,55 @@ class HalvesLargeImages(SmallUNet):
         if max(x.shape[2:]) <= 512:
             return super().forward(x)
         return F.interpolate(super().forward(F.avg_pool2d(x, 2, ceil_mode=True)), size=x.shape[2:])
+
+
+@planted("check_path_strides", because=r"an input of \[\d+, \d+\] no path of stride \[1, 2\]")
+class LeavesOutUnevenSkips(SmallUNet):
+    """Replaces a skip by the upsampled features where their sizes disagree."""
+
+    def merge(self, y: Tensor, skip: Tensor, index: int) -> Tensor:
+        if 2 * y.shape[-1] == skip.shape[-1]:
+            return super().merge(y, skip, index)
+        y = F.interpolate(y, size=skip.shape[2:])
+        return torch.cat([y, y[:, : skip.shape[1]]], dim=1)
+
+
+class PadsAround(SmallUNet):
+    """Pads to a multiple of four on both sides, and crops the logits likewise."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        more = [-n % 4 for n in x.shape[:1:-1]]
+        front = [n // 2 for n in more]
+        padded = F.pad(x, [front[0], more[0] - front[0], front[1], more[1] - front[1]])
+        return self.crop(super().forward(padded), more, x.shape[2:])
+
+    def crop(self, logits: Tensor, more: list[int], size: torch.Size) -> Tensor:
+        return logits[..., more[1] // 2 :, more[0] // 2 :][..., : size[0], : size[1]]
+
+
+@planted("check_alignment", because=r"\+1\.0\d pixels away")
+class CropsOtherSide(PadsAround):
+    """Rounds up where it crops, and down where it pads."""
+
+    def crop(self, logits: Tensor, more: list[int], size: torch.Size) -> Tensor:
+        return super().crop(logits, [n + n % 2 for n in more], size)
+
+
+@planted("check_alignment", because="on average along axis 1")
+class ShiftedBetweenGroups(SmallUNet):
+    """Moves its logits by one pixel; its normalisations see the whole image."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes, norm=lambda channels: nn.GroupNorm(2, channels))
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return F.pad(logits, (1, 0))[..., :-1]
+
+
+@planted("check_tiling", because=r"against the whole image of \[\d+, \d+\]")
+class TurnsWideImages(SmallUNet):
+    """Lays images on their side that are wider than high."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = x.shape[-1] > x.shape[-2]
+        return super().forward(x.transpose(-1, -2)).transpose(-1, -2) if wide else super().forward(x)

@@ -43,9 +43,10 @@ def check_compile_fullgraph(ctx: Context) -> Measurement | None:
         state = {n: t.clone() for n, t in model.state_dict().items()}
         with _fresh_compiler(), torch.set_grad_enabled(training):
             compiled = torch.compile(model, fullgraph=True, backend=backend)
-            for seed in (0, 1):
-                x = ctx.input(dtype=torch.float32, seed=seed)
-                with blame(f"torch.compile(fullgraph=True, backend={backend!r}) in {mode} mode", hint):
+            for seed, size in ((0, ctx.size), (1, ctx.size), (2, ctx.odd_size())):
+                x = ctx.input(size=size, dtype=torch.float32, seed=seed)
+                where = f"in {mode} mode at size {list(size)}"
+                with blame(f"torch.compile(fullgraph=True, backend={backend!r}) {where}", hint):
                     torch.manual_seed(seed)
                     outputs = tensors_in(compiled(x))
                 if training and ctx.claims.stochastic_train:

@@ -25,24 +25,27 @@ def check_fake_device(ctx: Context) -> None:
     device = torch.device("cuda:1")
     for training in (False, True):
         model = ctx.train_model(dtype=torch.float32).train(training)
-        x = ctx.input(dtype=torch.float32)
-        with FakeTensorMode():
-            state = {n: _fake(t, device) for n, t in [*model.named_parameters(), *model.named_buffers()]}
-            mode = "training" if training else "eval"
-            try:
-                with blame(f"a forward in {mode} mode with everything on {device}", hint):
-                    outputs = tensors_in(torch.func.functional_call(model, state, (_fake(x, device),)))
-            except CheckFailed as failure:
-                if isinstance(failure.__cause__, DataDependentOutputException):
-                    raise Unavailable(
-                        f"forward reads values of tensors, which fake ones lack: {brief(failure)}"
-                    ) from failure
-                raise
-        for index, out in enumerate(outputs):
-            expect(
-                out.device == device,
-                f"in {mode} mode output {index} is on {out.device} for parameters and input on {device}. {hint}",
-            )
+        mode = "training" if training else "eval"
+        # What is padded or cropped at some sizes alone is made there alone.
+        for size in (ctx.size,) if training else ctx.sizes():
+            place = f"in {mode} mode at size {list(size)}"
+            with FakeTensorMode():
+                state = {n: _fake(t, device) for n, t in [*model.named_parameters(), *model.named_buffers()]}
+                x = torch.empty((2, ctx.in_channels, *size), device=device)
+                try:
+                    with blame(f"a forward {place} with everything on {device}", hint):
+                        outputs = tensors_in(torch.func.functional_call(model, state, (x,)))
+                except CheckFailed as failure:
+                    if isinstance(failure.__cause__, DataDependentOutputException):
+                        raise Unavailable(
+                            f"forward reads values of tensors, which fake ones lack: {brief(failure)}"
+                        ) from failure
+                    raise
+            for index, out in enumerate(outputs):
+                expect(
+                    out.device == device,
+                    f"{place} output {index} is on {out.device} for parameters and input on {device}. {hint}",
+                )
 
 
 def _fake(tensor: Tensor, device: torch.device) -> Tensor:

@@ -71,9 +71,10 @@ def check_no_hidden_cast(ctx: Context) -> Measurement:
     A float32 island hides in ``.float()``, in numpy, or in a grid made in the default type: it costs precision here and
     raises in half precision, where it meets weights of another type. Intended ones are declared as ``casts``.
     """
-    for training in (False, True):
+    cases = [(True, ctx.size), *((False, size) for size in ctx.sizes())]
+    for training, size in cases:
         model = ctx.train_model() if training else ctx.eval_model()
-        x = ctx.input()
+        x = ctx.input(size=size)
         with (
             ModuleTrace(model) as trace,
             _OtherFloats(trace, ctx.claims.casts) as seen,
@@ -83,8 +84,9 @@ def check_no_hidden_cast(ctx: Context) -> Measurement:
         found = list(dict.fromkeys(seen.found))
         expect(
             not found,
-            f"in a float64 {'training' if training else 'eval'} forward {len(found)} operations saw another type: "
-            f"{listing(found, 3)}. Create tensors with dtype=x.dtype and cast nothing, or declare the module in casts",
+            f"in a float64 {'training' if training else 'eval'} forward of {list(size)} {len(found)} operations saw "
+            f"another type: {listing(found, 3)}. Create tensors with dtype=x.dtype and cast nothing, or declare the "
+            "module in casts",
             len(found),
             0,
         )

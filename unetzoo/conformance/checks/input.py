@@ -12,6 +12,7 @@ from unetzoo.conformance.claims import Axes
 from unetzoo.conformance.context import Context
 from unetzoo.conformance.failure import describe
 from unetzoo.conformance.shapes import REFUSALS, expect_honest_size, expect_shape, illegal_sizes
+from unetzoo.conformance.tracing import listing
 
 
 @check()
@@ -136,15 +137,24 @@ def _expect_value_error(ctx: Context, size: Axes, rule: str) -> None:
 def check_batch_one_train(ctx: Context) -> None:
     """A batch of one can be trained on."""
     ctx.require(ctx.claims.batch1_train, "batch1_train=False is claimed")
-    model = ctx.train_model(dtype=torch.float32)
-    try:
-        ctx.loss(ctx.outputs(model, ctx.input(1, dtype=torch.float32))).backward()
-    except Exception as error:
-        raise CheckFailed(
-            f"training on one image of {list(ctx.size)}: {describe(error)}. Batch normalisation after global "
-            "pooling has "
-            "one value a channel; use another normalisation there"
-        ) from error
+    trained = []
+    for batch in (1, 2):
+        model = ctx.train_model(dtype=torch.float32)
+        try:
+            ctx.loss(ctx.outputs(model, ctx.input(batch, dtype=torch.float32))).backward()
+        except Exception as error:
+            raise CheckFailed(
+                f"training on a batch of {batch}, images of {list(ctx.size)}: {describe(error)}. Batch normalisation "
+                "after global pooling has one value a channel; use another normalisation there"
+            ) from error
+        trained.append({name for name, p in model.named_parameters() if p.grad is not None})
+    # What is drawn by chance may differ between any two steps.
+    skipped = [] if ctx.claims.stochastic_train else sorted(trained[1] - trained[0])
+    expect(
+        not skipped,
+        f"in a batch of one {listing(skipped)} received no gradient, in a batch of two they did: a layer is skipped "
+        "for a single image, which is then trained as another network",
+    )
 
 
 @check(level="should")
@@ -182,6 +192,12 @@ def check_invalid_input(ctx: Context) -> None:
     expected = ctx.in_channels
     _expect_refused(model, good.unsqueeze(-1), f"an input of {good.dim() + 1} axes")
     _expect_refused(model, good.flatten(2)[..., 0], "an input of 2 axes")
+    grey = ctx.eval_model(dtype=torch.float32, in_channels=1)
+    for network, channels in ((model, expected), (grey, 1)):
+        # torch's own layers take (C, *S) for a single image, with the right channels: a batch of maps is none.
+        maps = ctx.input(1, channels=channels + 1, dtype=torch.float32)[0]
+        what = f"an input of {maps.dim()} axes, {list(maps.shape)}, on a network built with in_channels={channels}"
+        _expect_refused(network, maps, what)
     for channels in {1, expected + 1} - {expected}:
         x = ctx.input(channels=channels, dtype=torch.float32)
         what = f"{channels} channels on a network built with in_channels={expected}"

@@ -129,39 +129,53 @@ def check_num_classes(ctx: Context) -> None:
             bool((correlation < 1 - 1e-6).any()),
             f"built with num_classes={classes}, all logits are multiples of one map: the classes cannot be told apart",
         )
+        with torch.no_grad():
+            trained = ctx.outputs(model.train(), ctx.input(dtype=torch.float32))
+        for index, output in enumerate(trained):
+            got = list(output.shape)
+            expect(
+                output.dim() == ctx.claims.ndim + 2 and got[:2] == [2, classes],
+                f"built with num_classes={classes}, output {index} of {len(trained)} in training mode is {got}, "
+                f"expected {[2, classes]} and {ctx.claims.ndim} spatial axes",
+            )
 
 
 @check()
 def check_raw_logits(ctx: Context) -> Measurement | None:
     """Outputs are raw logits: both signs, no bound, no normalisation over the classes."""
-    growth = torch.inf
-    for classes in (1, 2, 3, 7):
-        low = high = 0.0
-        for seed in range(4):
-            out = _loud_output(ctx, classes, 4.0, seed)
-            _expect_unnormalised(out)
-            low, high = min(low, float(out.min())), max(high, float(out.max()))
-            if low < 0 < high:
-                break
-        louder = _loud_output(ctx, classes, 64.0, seed)
-        ratio = float(louder.max() - louder.min()) / max(float(out.max() - out.min()), 1e-300)
-        growth = min(growth, ratio)
-        what = f"with num_classes={classes} and enlarged weights"
-        expect(low < 0, f"{what} no logit is negative: a ReLU, softplus or sigmoid in the head", low, 0.0)
-        expect(high > 0, f"{what} no logit is positive: a log-softmax or log-sigmoid in the head", high, 0.0)
-        expect(
-            ratio > 3,
-            f"{what}, another 16 times larger, logits span {ratio:.3g} times as much, expected more than 3: "
-            "bounded by a clamp "
-            "or a scaled tanh in the head",
-            ratio,
-            3,
-        )
-    return Measurement(growth, 3)
+    growth = [_growth(ctx, classes, 0, training=False) for classes in (1, 2, 3, 7)]
+    # The finest one is the eval mode's; of the others one number of classes tells.
+    growth += [_growth(ctx, 2, index, training=True) for index in range(1, ctx.claims.outputs_train)]
+    return Measurement(min(growth), 3)
 
 
-def _loud_output(ctx: Context, classes: int, factor: float, seed: int) -> Tensor:
-    """Logits of a network with enlarged weights and no offset, on loud input."""
+def _growth(ctx: Context, classes: int, index: int, *, training: bool) -> float:
+    """How much further the logits of one output spread with weights 16 times larger: they must be raw ones."""
+    low = high = 0.0
+    for seed in range(4):
+        out = _loud_outputs(ctx, classes, 4.0, seed, training=training)[index]
+        _expect_unnormalised(out)
+        low, high = min(low, float(out.min())), max(high, float(out.max()))
+        if low < 0 < high:
+            break
+    louder = _loud_outputs(ctx, classes, 64.0, seed, training=training)[index]
+    ratio = float(louder.max() - louder.min()) / max(float(out.max() - out.min()), 1e-300)
+    which = f"in training output {index}, " if training else ""
+    what = f"{which}with num_classes={classes} and enlarged weights"
+    expect(low < 0, f"{what} no logit is negative: a ReLU, softplus or sigmoid in the head", low, 0.0)
+    expect(high > 0, f"{what} no logit is positive: a log-softmax or log-sigmoid in the head", high, 0.0)
+    expect(
+        ratio > 3,
+        f"{what}, another 16 times larger, logits span {ratio:.3g} times as much, expected more than 3: bounded by a "
+        "clamp or a scaled tanh in the head",
+        ratio,
+        3,
+    )
+    return ratio
+
+
+def _loud_outputs(ctx: Context, classes: int, factor: float, seed: int, *, training: bool) -> list[Tensor]:
+    """Outputs of a network with enlarged weights and no offset, on loud input."""
     model = ctx.train_model(num_classes=classes, seed=seed)
     generator = ctx.generator(seed)
     with torch.no_grad():
@@ -170,8 +184,7 @@ def _loud_output(ctx: Context, classes: int, factor: float, seed: int) -> Tensor
             keep = 0.0 if name.endswith("bias") else 1.0
             parameter.copy_(factor * (keep * parameter + 0.05 * noise))
         warm_statistics(model, 10 * ctx.input(seed=seed + 100))
-        model.eval()
-        return ctx.output(model, 10 * ctx.input(seed=seed))
+        return ctx.outputs(model.train(training), 10 * ctx.input(seed=seed))
 
 
 def _expect_unnormalised(out: Tensor) -> None:
@@ -200,6 +213,12 @@ def check_output_dtype(ctx: Context) -> None:
 @check(devices="both")
 def check_output_fresh(ctx: Context) -> Measurement | None:
     """A later call leaves an earlier result alone, and results share no memory with input, parameters or buffers."""
+    with torch.no_grad():
+        _fresh(ctx, "without a graph")
+    return _fresh(ctx, "with a graph")
+
+
+def _fresh(ctx: Context, how: str) -> Measurement:
     model = ctx.eval_model()
     x = ctx.input(seed=1)
     first = ctx.output(model, x)
@@ -212,13 +231,12 @@ def check_output_fresh(ctx: Context) -> Measurement | None:
     for owner, tensor in storages.items():
         expect(
             tensor.untyped_storage().data_ptr() != mine,
-            f"the output shares its memory with {owner}: return a new tensor",
+            f"the output {how} shares its memory with {owner}: return a new tensor",
         )
     expect(
         all(s > 0 for s, n in zip(first.stride(), first.shape, strict=True) if n > 1),
         f"the output of shape {list(first.shape)} has strides {list(first.stride())}: several entries share one number "
         "in memory, and writing to one writes to all. Return a tensor of its own, not an expanded view",
     )
-    return agree(
-        first, kept, 0.0, "the first result, after a second call on another input,", "An output buffer is reused"
-    )
+    what = f"the first result {how}, after a second call on another input,"
+    return agree(first, kept, 0.0, what, "An output buffer is reused")

@@ -87,6 +87,42 @@ def check_axis_symmetry(ctx: Context) -> Measurement | None:
     return Measurement(max(figures), 1e-9)
 
 
+@check()
+def check_mirror_symmetry(ctx: Context) -> Measurement | None:
+    """A network that turns a mirrored image into the mirrored output along one axis does so along the others.
+
+    With every kernel mirrored, that is, and at multiples of the period. Padding on one side, or a shift, along one axis
+    alone breaks it there. Strided odd kernels, windows and positions break it along every axis, and are let pass; so
+    are networks whose strides differ between the axes.
+    """
+    ctx.require(ctx.claims.ndim > 1, "there is one axis only")
+    model = ctx.eval_model()
+    steps = [getattr(module, "stride", 1) for module in model.modules()]
+    ctx.require(
+        len(set(period(ctx.claims))) == 1 and all(len(set(s)) == 1 for s in steps if isinstance(s, tuple)),
+        "the strides differ between the axes",
+    )
+    x = ctx.input(1, ctx.claims.legal(tuple(2 * p for p in period(ctx.claims))))
+    expected = ctx.output(model, x).detach()
+    found = []
+    for axis in range(2, x.dim()):
+        mirrored = ctx.eval_model()
+        with torch.no_grad():
+            for parameter in mirrored.parameters():
+                if parameter.dim() == x.dim():
+                    parameter.copy_(parameter.flip(axis))
+            found.append(disagreement(ctx.output(mirrored, x.flip(axis)).flip(axis), expected))
+    kept, broken = ([axis for axis, error in enumerate(found) if (error <= 1e-9) == holds] for holds in (True, False))
+    expect(
+        not kept or not broken,
+        f"with kernels mirrored, an image of {list(x.shape[2:])} that is mirrored along axis {kept} gives the mirrored "
+        f"output, and along axis {broken} one that differs by {max(found):.3g}: padded on one side, or shifted",
+        max(found),
+        1e-9,
+    )
+    return Measurement(max(found), 1e-9) if kept else None
+
+
 def _odd(base: Axes) -> list[Axes]:
     """What is added to a size: one pixel on either of the last axes, on both, and three on one."""
     none = (0,) * (len(base) - 2)
