@@ -22,12 +22,12 @@ GLOBAL = 1 << 20
 class Spectrum:
     """``alive`` strides carry gradient; ``connected`` ones have a path in the graph, alive or not.
 
-    ``maps`` are the strides of all feature maps: a path may pass a map on its way to a coarser one alone.
+    ``decoded`` are the strides of maps that are made of coarser ones, where the skip of a U-Net would join.
     """
 
     alive: tuple[int, ...]
     connected: tuple[int, ...]
-    maps: tuple[int, ...]
+    decoded: tuple[int, ...]
 
     @property
     def dead(self) -> tuple[int, ...]:
@@ -48,9 +48,10 @@ def path_spectrum(x: Tensor, loss: Tensor) -> Spectrum:
     for handle in handles:
         handle.remove()  # type: ignore[attr-defined]
     levels = sorted(set(strides.values()))
+    decoded = tuple(level for level in levels if _is_decoded(level, nodes, strides))
     scale = float(full.abs().max())
     if scale == 0:
-        return Spectrum((), tuple(levels), tuple(levels))
+        return Spectrum((), tuple(levels), decoded)
     alive: list[int] = []
     previous = torch.zeros_like(full)
     for level in levels:
@@ -59,7 +60,7 @@ def path_spectrum(x: Tensor, loss: Tensor) -> Spectrum:
             alive.append(level)
         previous = current
     connected = [level for level in levels if _is_connected(level, loss.grad_fn, x, strides)]
-    return Spectrum(tuple(alive), tuple(connected), tuple(levels))
+    return Spectrum(tuple(alive), tuple(connected), decoded)
 
 
 def _graph(root: Node | None) -> Iterator[Node]:
@@ -126,6 +127,13 @@ def _is_connected(level: int, root: Node | None, x: Tensor, strides: dict[Node, 
     from_output = _reach([root] if root is not None else [], below)
     from_input = _reach(ends, above)
     return any(strides.get(node) == level for node in from_output & from_input)
+
+
+def _is_decoded(level: int, nodes: list[Node], strides: dict[Node, int]) -> bool:
+    """Whether a map of this stride is computed from a coarser one; a gate from the whole image is none."""
+    edges = {node: [after for after, _ in node.next_functions if after is not None] for node in nodes}
+    behind = _reach([node for node in nodes if strides.get(node) == level], edges)
+    return any(level < strides.get(node, 1) < GLOBAL for node in behind)
 
 
 def _reach(starts: list[Node], edges: dict[Node, list[Node]]) -> set[Node]:

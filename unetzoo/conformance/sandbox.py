@@ -63,6 +63,42 @@ def _configure(config: Any, kept: dict[str, Any]) -> None:
             setattr(config, name, kept[name])
 
 
+def _precision() -> dict[str, Flag]:
+    """How float32 is multiplied: TF32 and the like.
+
+    torch 2.9 has a setting for each backend, which follow a general one, and refuses to read the older three once the
+    newer ones are in use; the older ones, where they are written, show in the newer ones.
+    """
+    if not hasattr(torch.backends, "fp32_precision"):
+        return {
+            "torch.backends.cudnn.allow_tf32": _attribute(cudnn, "allow_tf32"),
+            "torch.backends.cuda.matmul.allow_tf32": _attribute(cuda_matmul, "allow_tf32"),
+            "torch.get_float32_matmul_precision()": Flag(
+                torch.get_float32_matmul_precision, torch.set_float32_matmul_precision
+            ),
+        }
+    mkldnn = torch.backends.mkldnn
+    owners = {"torch.backends": torch.backends, "torch.backends.cuda.matmul": cuda_matmul}
+    owners |= {f"torch.backends.cudnn.{part}": getattr(cudnn, part) for part in ("conv", "rnn")}
+    owners |= {f"torch.backends.mkldnn.{part}": getattr(mkldnn, part) for part in ("conv", "rnn", "matmul")}
+    return {f"{name}.fp32_precision": _attribute(owner, "fp32_precision") for name, owner in owners.items()}
+
+
+def is_tf32() -> bool:
+    """Whether CUDA's products are in TF32."""
+    if hasattr(torch.backends, "fp32_precision"):
+        return bool(cuda_matmul.fp32_precision == "tf32")
+    return bool(cuda_matmul.allow_tf32)
+
+
+def set_tf32(enabled: bool) -> None:
+    """Turn TF32 on or off for CUDA's products and convolutions."""
+    if hasattr(torch.backends, "fp32_precision"):
+        cuda_matmul.fp32_precision = cudnn.conv.fp32_precision = "tf32" if enabled else "ieee"
+    else:
+        cuda_matmul.allow_tf32 = cudnn.allow_tf32 = enabled
+
+
 # By the name that a user would look for.
 FLAGS: dict[str, Flag] = {
     "torch.get_default_dtype()": Flag(torch.get_default_dtype, torch.set_default_dtype),
@@ -78,11 +114,7 @@ FLAGS: dict[str, Flag] = {
     "torch.backends.cudnn.enabled": _attribute(cudnn, "enabled"),
     "torch.backends.cudnn.benchmark": _attribute(cudnn, "benchmark"),
     "torch.backends.cudnn.deterministic": _attribute(cudnn, "deterministic"),
-    "torch.backends.cudnn.allow_tf32": _attribute(cudnn, "allow_tf32"),
-    "torch.backends.cuda.matmul.allow_tf32": _attribute(cuda_matmul, "allow_tf32"),
-    "torch.get_float32_matmul_precision()": Flag(
-        torch.get_float32_matmul_precision, torch.set_float32_matmul_precision
-    ),
+    **_precision(),
     "torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction": _attribute(
         cuda_matmul, "allow_fp16_reduced_precision_reduction"
     ),

@@ -147,3 +147,20 @@ class SavesParametersOnly(Saved):
 
     def weights(self) -> dict[str, Tensor]:
         return {n: p.detach() for n, p in self.named_parameters()}
+
+
+class WakesUp(nn.BatchNorm2d):
+    """Is in training mode once it is copied."""
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        super().__setstate__(state)
+        self.training = True
+
+
+@planted("check_deepcopy", because=r"another mode than the original.*encoder\.0\.1")
+@planted("check_pickle", because=r"another mode than the original.*encoder\.0\.1")
+class CopiesTrain(SmallUNet):
+    """Copies of it in evaluation mode normalise by the batch."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes, norm=WakesUp)

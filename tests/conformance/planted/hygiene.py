@@ -301,3 +301,24 @@ class WatchesInBackground(SmallUNet):
     def __init__(self, in_channels: int, num_classes: int) -> None:
         super().__init__(in_channels, num_classes)
         threading.Thread(target=time.sleep, args=(1,), daemon=True).start()
+
+
+@planted("check_global_state", because=r"fp32_precision|matmul_precision|allow_tf32")
+class SetsPrecision(SmallUNet):
+    """Allows products of lower precision, for every network of the process."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        torch.set_float32_matmul_precision("high")
+        return logits
+
+
+@planted("check_state_dict_stable", because=r"training forward at size \[\d+, \d+\] changed the state dict")
+class GrowsAtOddWidth(SmallUNet):
+    """Makes a layer when the first image of odd width comes."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        if x.shape[-1] % 2 == 0:
+            return logits
+        if not hasattr(self, "align"):
+            self.align = nn.Conv2d(logits.shape[1], logits.shape[1], 1).to(logits)
+        return self.align(logits)

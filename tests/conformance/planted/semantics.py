@@ -339,3 +339,14 @@ class OtherPathForAttacks(SmallUNet):
 
     def finish(self, logits: Tensor, x: Tensor) -> Tensor:
         return 1.1 * logits if x.requires_grad else logits
+
+
+@planted("check_no_grad_respected", because=r"a graph is recorded in 'encoder\.0\.0'")
+class RecordsItsEncoder(SmallUNet):
+    """Enables gradients for its encoder, and detaches what comes out where none are wanted."""
+
+    def encode(self, x: Tensor) -> list[Tensor]:
+        wanted = torch.is_grad_enabled()
+        with torch.enable_grad():
+            features = super().encode(x)
+        return features if wanted else [feature.detach() for feature in features]

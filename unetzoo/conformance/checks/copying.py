@@ -42,8 +42,9 @@ def check_pickle(ctx: Context) -> Measurement | None:
 def _check_copies(ctx: Context, duplicate: Callable[[nn.Module], nn.Module], how: str) -> Measurement | None:
     found = []
     for stage in ("a fresh network", "a network after a training forward, with its graph alive"):
-        model = ctx.train_model(perturb=True)
-        outputs = [] if "fresh" in stage else ctx.outputs(model, ctx.input())
+        fresh = stage == "a fresh network"
+        model = ctx.train_model(perturb=True).train(not fresh)
+        outputs = [] if fresh else ctx.outputs(model, ctx.input())
         try:
             twin = duplicate(model)
         except Exception as error:  # what an attribute raises when it is copied is not foreseen
@@ -78,6 +79,9 @@ def _independent(ctx: Context, model: nn.Module, twin: nn.Module, how: str) -> M
     mine = {t.untyped_storage().data_ptr(): n for n, t in _tensors(model) if t.numel()}
     shared = [n for n, t in _tensors(twin) if t.numel() and t.untyped_storage().data_ptr() in mine]
     expect(not shared, f"{how} shares memory with the original: {listing(shared)}", len(shared), 0)
+    modes = {name: module.training for name, module in model.named_modules()}
+    flipped = [name or "the network" for name, m in twin.named_modules() if m.training != modes.get(name)]
+    expect(not flipped, f"{how} is in another mode than the original, train() or eval(), at {listing(flipped)}")
     x = ctx.input(seed=50)
     before = ctx.output(model.eval(), x).clone()
     found = agree(ctx.output(twin.eval(), x), before, 1e-12, f"the eval output of {how}")

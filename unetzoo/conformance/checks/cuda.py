@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 from unetzoo.conformance.check import BACKWARD, FORWARD, Measurement, agree, check, expect, worst
 from unetzoo.conformance.context import Context
+from unetzoo.conformance.sandbox import set_tf32
 from unetzoo.conformance.tracing import blame
-
-
-@contextmanager
-def _tf32(enabled: bool) -> Iterator[None]:
-    """TensorFloat-32 on or off for the block; the runner puts the flags back after a check in any case."""
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = enabled
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
 @check(requires=FORWARD, devices="cuda")
@@ -31,10 +19,10 @@ def check_cuda_matches_cpu(ctx: Context) -> Measurement | None:
     """CUDA gives the CPU's float32 outputs, with TF32 off to 1e-4, with TF32 on to 5e-3 and with the same decisions."""
     ctx.require_cuda()
     model, x = ctx.eval_model(dtype=torch.float32), ctx.input(dtype=torch.float32)
-    with _tf32(False):
-        exact = [out.cpu() for out in ctx.outputs(model, x)]
-    with _tf32(True):
-        rounded = [out.cpu() for out in ctx.outputs(model, x)]
+    set_tf32(False)
+    exact = [out.cpu() for out in ctx.outputs(model, x)]
+    set_tf32(True)
+    rounded = [out.cpu() for out in ctx.outputs(model, x)]
     reference = ctx.outputs(model.cpu(), x.cpu())
     found = []
     for out, fast, ref in zip(exact, rounded, reference, strict=True):

@@ -6,6 +6,7 @@ import collections
 import contextlib
 import importlib
 import io
+import itertools
 import logging
 import threading
 import warnings
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from unetzoo.conformance.auditing import audited
 from unetzoo.conformance.check import CREATE, CheckFailed, Measurement, check, expect
 from unetzoo.conformance.context import Context, state_layout
-from unetzoo.conformance.sandbox import GlobalState
+from unetzoo.conformance.sandbox import GlobalState, is_tf32, set_tf32
 
 
 @check(requires=CREATE, devices="both")
@@ -61,8 +62,7 @@ def _flipped(flip: bool) -> Iterator[None]:
         if flip:
             torch.backends.cudnn.benchmark = not torch.backends.cudnn.benchmark
             torch.backends.cudnn.deterministic = not torch.backends.cudnn.deterministic
-            torch.backends.cudnn.allow_tf32 = not torch.backends.cudnn.allow_tf32
-            torch.backends.cuda.matmul.allow_tf32 = not torch.backends.cuda.matmul.allow_tf32
+            set_tf32(not is_tf32())
             torch.set_anomaly_enabled(not torch.is_anomaly_enabled(), check_nan=False)
             torch.use_deterministic_algorithms(not torch.are_deterministic_algorithms_enabled(), warn_only=True)
             logging.getLogger().setLevel(logging.ERROR + 3)
@@ -176,10 +176,10 @@ def check_state_dict_stable(ctx: Context) -> None:
     model = ctx.train_model(dtype=torch.float32)
     keys = state_layout(model)
     identities = {name: id(p) for name, p in model.named_parameters()}
-    for mode in (True, False):
+    for mode, size in itertools.product((True, False), (ctx.size, ctx.odd_size())):
         model.train(mode)
-        ctx.outputs(model, ctx.input(dtype=torch.float32))
-        when = f"the first {'training' if mode else 'eval'} forward"
+        ctx.outputs(model, ctx.input(size=size, dtype=torch.float32))
+        when = f"the first {'training' if mode else 'eval'} forward at size {list(size)}"
         changed = sorted(set(keys.items()) ^ set(state_layout(model).items()))
         expect(not changed, f"{when} changed the state dict: {changed[:4]}; an optimizer made before misses them")
         replaced = [name for name, p in model.named_parameters() if identities.get(name) != id(p)]

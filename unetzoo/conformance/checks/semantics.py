@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import copy
 import threading
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 
 from unetzoo.conformance.check import CheckFailed, Measurement, agree, check, expect, worst
 from unetzoo.conformance.context import Context
 from unetzoo.conformance.failure import describe
 from unetzoo.conformance.sandbox import GlobalState
+from unetzoo.conformance.tracing import ModuleTrace, listing
 
 MOST_INTERRUPTS = 16
 
@@ -171,12 +174,18 @@ def check_no_grad_respected(ctx: Context) -> Measurement | None:
     x = ctx.input(dtype=torch.float32)
     for train in (False, True):
         model.train(train)
-        with torch.no_grad():
+        recorded: list[str] = []
+        with torch.no_grad(), ModuleTrace(model) as trace, saved_tensors_hooks(_noting(trace, recorded), lambda t: t):
             outputs = ctx.outputs(model, x)
         mode = "training" if train else "eval"
         expect(
             not any(out.requires_grad for out in outputs),
             f"under torch.no_grad() the {mode} output requires grad: the forward enables gradients itself",
+        )
+        expect(
+            not recorded,
+            f"under torch.no_grad(), in {mode} mode, a graph is recorded in {listing(list(dict.fromkeys(recorded)))}: "
+            "the forward enables gradients there, and keeps what backward would need",
         )
     model = ctx.eval_model()
     x = ctx.input()
@@ -196,6 +205,16 @@ def check_no_grad_respected(ctx: Context) -> Measurement | None:
     }
     hint = "The forward asks whether a graph is wanted"
     return worst(agree(out, expected, 1e-12, f"the eval output {when}", hint) for when, out in others.items())
+
+
+def _noting(trace: ModuleTrace, names: list[str]) -> Callable[[Tensor], Tensor]:
+    """To be called with each tensor that is kept for a backward: notes the module that runs."""
+
+    def note(tensor: Tensor) -> Tensor:
+        names.append(trace.where)
+        return tensor
+
+    return note
 
 
 @check(devices="both")

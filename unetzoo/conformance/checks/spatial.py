@@ -57,7 +57,7 @@ def check_path_strides(ctx: Context) -> None:
             "coarsest level",
         )
     else:
-        holes = [stride for stride in _holes(finite) if stride in spectrum.maps]
+        holes = [stride for stride in _holes(finite) if stride in spectrum.decoded]
         expect(
             not holes,
             f"paths of strides {finite} carry gradient and none of stride {holes}: the skip of that level is "
