@@ -14,23 +14,18 @@ from unetzoo.errors import UnetzooError
 
 WIDTHS = re.compile("channels|classifier|width|widths|mid|filters|features|hidden|growth")
 TRANSFORMER = {"embed_dim": 24, "depth": 2, "heads": 2, "mlp_dim": 48}
+ONE_A_STAGE = {"encoder": {"depths": [1] * 5}}
+FEW_BLOCKS = {"encoder": {"depths": [1, 2, 1, 1, 1]}, "decoder": {"depths": [1, 1, 2, 1]}}
 NARROW: dict[str, dict[str, dict[str, object]]] = {
     "swin_unet": {"model": {"embed_dim": 12, "heads": [1, 1, 2, 2]}},
     "tiramisu": {"encoder": {"depths": [2] * 6}, "decoder": {"depths": [2] * 5}},
     "transunet": {"model": TRANSFORMER},
     "transunet_vit": {"model": TRANSFORMER},
+    **dict.fromkeys(("fcn8s", "fcn8s_at_once", "fcn16s", "fcn32s"), ONE_A_STAGE),
+    **dict.fromkeys(("mednext_m", "mednext_l"), FEW_BLOCKS),
 }
-# More than a quarter of a minute of a core each: backbones of one width, and many layers or large maps at any width.
-HEAVY = {
-    *("ternausnet11", "transunet", "transunet_vit", "swin_unet", "tiramisu", "enet", "multiresunet", "linknext"),
-    *("fcn8s", "fcn8s_at_once", "fcn16s", "fcn32s", "u2net", "isnet", "mednext_m", "mednext_l", "nnunet_resenc"),
-    *("nnunet_plain_anisotropic", "unet_seven_level", "unet_valid", "unet_valid_bn"),
-    *("unet3p", "unet3p_cgm", "unet3p_deep", "dlinknet34", "dlinknet50", "dlinknet101", "linknet50", "mednext_b"),
-    *("diffusers_unet2d", "diffusers_unet2d_base", "inception_unet", "r2attention_unet"),
-    *("smp/upernet", "smp/unetplusplus", "smp/manet", "smp/fpn", "smp/pan", "smp/segformer", "smp/dpt"),
-    *("monai/vnet", "monai/swinunetr", "monai/unetr", "monai/mednext", "monai/basicunetplusplus"),
-    *unetzoo.list_models("torchvision/*"),
-}
+# A minute of a core each and more: their backbones come in one width.
+HEAVY = {"ternausnet11", "transunet", *unetzoo.list_models("torchvision/*")}
 # All levels of an unpadded network take volumes of up to 188 voxels a side, the first two 20; they lose so many.
 MARGINS_OF_TWO = {"unet_valid": 16, "unet_valid_bn": 18, "unet_three_level": 16}
 # With all their levels these networks take volumes too large for a CPU, or minutes; in 2-D they have them all.
@@ -50,16 +45,23 @@ TARGETS = [(name, ndim) for name in unetzoo.list_models() for ndim in unetzoo.in
 # The full suite, which holds the fast one.
 FULL = [
     ("unet3d", 3),
-    *[(name, 2) for name in ("unet", "linknet34", "attention_unet", "u2netp", "segnet", "resunet", "unetpp")],
-    *[(name, 2) for name in ("unet_quarter", "diffusers_unet2d_tiny", "smp/unet", "monai/segresnet")],
+    *[(name, 2) for name in ("unet", "linknet", "attention_unet", "segnet", "resunet", "unetpp", "vnet", "mednext_s")],
+    *[(name, 2) for name in ("diffusers_unet2d_tiny", "smp/unet", "monai/segresnet")],
 ]
 
 SMALL_ENCODER = {"encoder": "timm/test_resnet"}
+SMP_WIDTHS: dict[str, Mapping[str, object]] = {
+    **{f"smp/{name}": {"decoder_channels": [32, 16, 16, 8, 8]} for name in ("unet", "unetplusplus", "manet")},
+    **{f"smp/{name}": {"decoder_channels": 32} for name in ("deeplabv3", "deeplabv3plus", "upernet")},
+    "smp/fpn": {"decoder_pyramid_channels": 32, "decoder_segmentation_channels": 32},
+    "smp/segformer": {"decoder_segmentation_channels": 32},
+    "smp/pspnet": {"psp_out_channels": 32},
+}
 FLAT = {"channels": [8, 16, 32], "strides": [2, 2]}
 FEATURES = {"features": [8, 8, 16, 16, 32, 8]}
 UNETR = {"img_size": 64, "feature_size": 8, "hidden_size": 48, "mlp_dim": 96, "num_heads": 4}
 ADAPTERS: dict[str, Mapping[str, object]] = {
-    **dict.fromkeys(unetzoo.list_models("smp/*"), SMALL_ENCODER),
+    **{name: SMALL_ENCODER | SMP_WIDTHS.get(name, {}) for name in unetzoo.list_models("smp/*")},
     "smp/dpt": {
         "encoder": "timm/test_vit",
         "decoder_intermediate_channels": [16, 16, 16, 16],

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
+
+from .networks import SmallUNet
 
 
 class _ResidualGroup(nn.Module):
@@ -220,6 +223,72 @@ class Separable3d(nn.Module):
         return self.head(torch.cat([a, self.up(self.b(a))], 1))
 
 
+class FlatPooling(nn.Module):
+    """A volume that is pooled within its slices alone."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.fine = nn.Sequential(nn.Conv3d(in_channels, 4, 3, padding=1), nn.ReLU())
+        self.coarse = nn.Sequential(nn.Conv3d(4, 8, 3, padding=1), nn.ReLU())
+        self.head = nn.Conv3d(12, num_classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        fine = self.fine(x)
+        coarse = self.coarse(F.max_pool3d(fine, (1, 2, 2), ceil_mode=True))
+        return self.head(torch.cat([fine, F.interpolate(coarse, size=x.shape[2:])], dim=1))
+
+
+class TwoBranches(nn.Module):
+    """Details at half the size, context at an eighth, each channel of which is weighed on the way."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.detail = nn.Conv2d(in_channels, 8, 3, stride=2, padding=1)
+        self.down = nn.ModuleList(nn.Conv2d(i, 8, 3, stride=2, padding=1) for i in (in_channels, 8, 8))
+        self.weigh = nn.Conv2d(8, 8, 1)
+        self.head = nn.Conv2d(16 + in_channels, num_classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        context = F.silu(self.down[1](F.silu(self.down[0](x))))
+        context = context * self.weigh(context.mean((2, 3), keepdim=True)).sigmoid()
+        parts = [F.silu(self.detail(x)), F.silu(self.down[2](context))]
+        return self.head(torch.cat([x, *(F.interpolate(part, size=x.shape[2:]) for part in parts)], dim=1))
+
+
+class PoolsByFour(nn.Module):
+    """A signal whose first pooling is by four and the next by two."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        widths = [in_channels, 8, 8, 8]
+        self.levels = nn.ModuleList(nn.Conv1d(i, o, 3, padding=1) for i, o in pairwise(widths))
+        self.head = nn.Conv1d(24, num_classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        fine = F.silu(self.levels[0](x))
+        middle = F.silu(self.levels[1](F.avg_pool1d(fine, 4, ceil_mode=True)))
+        coarse = F.silu(self.levels[2](F.avg_pool1d(middle, 2, ceil_mode=True)))
+        up = F.interpolate(coarse, size=middle.shape[2:])
+        decoded = F.interpolate(torch.cat([middle, up], dim=1), size=x.shape[2:])
+        return self.head(torch.cat([fine, decoded], dim=1))
+
+
+class _FixedNorm(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, var = (t.view(-1, *[1] * (x.dim() - 2)) for t in (self.running_mean, self.running_var))
+        return (x - mean) * (var + 1e-5).rsqrt()
+
+
+def fixed_norms(in_channels: int, num_classes: int) -> nn.Module:
+    """Statistics that are never taken anew, as in the backbones of detectors."""
+    return SmallUNet(in_channels, num_classes, norm=_FixedNorm)
+
+
 UNFAMILIAR: list[Callable[..., nn.Module]] = [
     StochasticDepthResNet,
     LaplacianPyramid,
@@ -230,4 +299,8 @@ UNFAMILIAR: list[Callable[..., nn.Module]] = [
     WindowAttention,
     CoordinateNet,
     Separable3d,
+    FlatPooling,
+    TwoBranches,
+    PoolsByFour,
+    fixed_norms,
 ]

@@ -350,3 +350,23 @@ class RecordsItsEncoder(SmallUNet):
         with torch.enable_grad():
             features = super().encode(x)
         return features if wanted else [feature.detach() for feature in features]
+
+
+@planted("check_input_unmodified", because=r"eval \(no_grad\) forward changed its input")
+class CentresInPlaceWithoutGraph(SmallUNet):
+    """Spares memory where no graph is wanted."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.mean(dim=(2, 3), keepdim=True)
+        return super().forward(x - mean if torch.is_grad_enabled() else x.sub_(mean))
+
+
+@planted("check_mode_flags", because=r"took back eval\(\) of encoder\.0\.1")
+class FollowsItsOwnMode(SmallUNet):
+    """Gives its normalisations its own mode in every forward."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.train(self.training)
+        return super().forward(x)

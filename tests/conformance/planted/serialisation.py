@@ -242,3 +242,19 @@ class ExpandedParameter(SmallUNet):
 
     def finish(self, logits: Tensor, x: Tensor) -> Tensor:
         return logits * self.scale
+
+
+@planted("check_state_dict_roundtrip", because="into a network that has been used")
+class CachesItsHead(SmallUNet):
+    """Keeps the weight of its head, standardised, from the first eval forward on."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes)
+        self.register_buffer("standard", None, persistent=False)
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        if self.training:
+            self.standard = None
+        elif self.standard is None or self.standard.dtype != x.dtype:
+            self.standard = self.head.weight.detach().mean()
+        return logits if self.standard is None else logits + self.standard

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from unetzoo.conformance.check import Measurement, agree, check, expect
 from unetzoo.conformance.context import Context, warm_statistics
+from unetzoo.conformance.stochastic import repeats
 from unetzoo.conformance.tracing import listing
 
 
@@ -20,7 +21,14 @@ def check_norm_stats(ctx: Context) -> None:
     before = {name: b.clone() for name, b in model.named_buffers()}
     ctx.outputs(model, 2 * ctx.input(dtype=torch.float32) + 1)
     moved = {name: b.clone() for name, b in model.named_buffers()}
-    tracked = [n for n in before if n.rpartition(".")[2] in ("running_mean", "running_var")]
+    # What has statistics, no parameters and is not torch's is meant to be fixed, as in detection backbones.
+    fixed = {
+        name
+        for name, module in model.named_modules()
+        if not isinstance(module, nn.modules.batchnorm._NormBase) and not any(True for _ in module.parameters())
+    }
+    names = [name.rpartition(".") for name in before]
+    tracked = [f"{m}{dot}{n}" for m, dot, n in names if n in ("running_mean", "running_var") and m not in fixed]
     still = [n for n in tracked if n in moved and torch.equal(before[n], moved[n])]
     expect(
         not still,
@@ -51,8 +59,8 @@ def check_train_eval_consistency(ctx: Context) -> Measurement | None:
     shared = [n for n in tracked if any(f"{n}.".startswith(f"{reused}.") for reused in ctx.claims.reused)]
     ctx.require(not shared, f"declared as reused: {listing(shared)}, whose statistics are of several places")
     with torch.no_grad():
-        trained, again = ctx.output(model, x), ctx.output(model, x)
-        ctx.require(torch.equal(trained, again), "training mode draws random numbers that no dropout module holds")
+        ctx.require(repeats(ctx, model, x), "training mode draws random numbers that no dropout module holds")
+        trained = ctx.output(model, x)
         _take_statistics(model, x)
         model.eval()
         out = ctx.output(model, x)
@@ -106,6 +114,19 @@ def check_mode_flags(ctx: Context) -> None:
         _expect_flags(model, mode, f"after {name}")
         ctx.outputs(model, x)
         _expect_flags(model, mode, f"after a forward in {'training' if mode else 'eval'} mode")
+    # Frozen normalisation and dropout that samples are set layer by layer.
+    leaves = [m for m in model.modules() if not list(m.children())]
+    for mode in (True, False):
+        model.train(mode)
+        for leaf in leaves:
+            leaf.train(not mode)
+        kept = {name: m.training for name, m in model.named_modules()}
+        with torch.no_grad():
+            ctx.outputs(model, x)
+        moved = [name for name, m in model.named_modules() if m.training != kept[name]]
+        call = "eval()" if mode else "train()"
+        hint = "the mode of each layer is the user's to choose"
+        expect(not moved, f"a forward took back {call} of {listing(moved)}: {hint}")
 
 
 def _expect_flags(model: nn.Module, mode: bool, when: str) -> None:

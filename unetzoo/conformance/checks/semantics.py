@@ -221,13 +221,14 @@ def _noting(trace: ModuleTrace, names: list[str]) -> Callable[[Tensor], Tensor]:
 def check_input_unmodified(ctx: Context) -> None:
     """The input keeps its values, version, requires_grad and grad, in eval and training mode."""
     for train in (False, True):
-        for wanted in (False, True):
+        for wanted, graph in ((False, False), (False, True), (True, True)):
             model = ctx.train_model() if train else ctx.eval_model()
             x = ctx.input()
             kept, version = x.clone(), x._version
             x.requires_grad_(wanted)
-            outputs = ctx.outputs(model, x)
-            mode = "training" if train else "eval"
+            with torch.set_grad_enabled(graph):
+                outputs = ctx.outputs(model, x)
+            mode = f"{'training' if train else 'eval'}{'' if graph else ' (no_grad)'}"
             expect(torch.equal(x.detach(), kept), f"a {mode} forward changed its input: an in-place operation on it")
             expect(
                 x._version == version,

@@ -291,14 +291,18 @@ def make_uniform(model: nn.Module) -> None:
 
 
 def natural_offset(model: nn.Module, coarsest: int) -> float:
-    """Largest shift that strided odd kernels bring by themselves: half a pixel of each level they lead out of."""
+    """Largest shift that strided odd kernels bring by themselves.
+
+    Half a pixel of each level that they lead out of, and as much again where transposed ones lead back.
+    """
+    found = set()
     for module in model.modules():
         stride, kernel = getattr(module, "stride", 1), getattr(module, "kernel_size", 2)
         strides = stride if isinstance(stride, (tuple, list)) else (stride,)
         kernels = kernel if isinstance(kernel, (tuple, list)) else (kernel,)
         if any(isinstance(s, int) and s > 1 for s in strides) and any(isinstance(k, int) and k % 2 for k in kernels):
-            return (coarsest - 1) / 2
-    return 0.0
+            found.add(getattr(module, "transposed", False))
+    return len(found) * (coarsest - 1) / 2
 
 
 @check(level="should", cost="slow")
