@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import importlib
 import os
 import sys
@@ -28,6 +29,12 @@ def pytest_configure() -> None:
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(M_MMAP_MAX, 0)
         libc.mallopt(M_TRIM_THRESHOLD, 2**30)
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what is imported: it takes a seventh of the time of a deep network's checks."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
