@@ -22,7 +22,7 @@ import torch._dynamo
 from torch import nn
 
 from unetzoo.conformance.auditing import audited
-from unetzoo.conformance.sandbox import GlobalState, sandbox
+from unetzoo.conformance.sandbox import GlobalState, flip_tf32, sandbox
 
 
 def suppress_compile_errors() -> None:
@@ -58,6 +58,39 @@ def test_what_is_changed_in_the_sandbox_is_told_and_put_back(name: str) -> None:
         changes = before.changes()
         assert [change.partition(": ")[0] for change in changes] == [name]
     assert before.changes() == []
+
+
+def set_each_precision() -> None:
+    torch.backends.cuda.matmul.fp32_precision = torch.backends.mkldnn.matmul.fp32_precision = "tf32"
+
+
+PRECISIONS: dict[str, Callable[[], object]] = {
+    "set_float32_matmul_precision": lambda: torch.set_float32_matmul_precision("high"),
+    "allow_tf32": lambda: setattr(torch.backends.cuda.matmul, "allow_tf32", True),
+    "fp32_precision": set_each_precision,
+}
+
+
+@pytest.mark.parametrize("change", PRECISIONS)
+def test_a_precision_is_put_back_by_whichever_of_torch_s_ways_it_was_set(change: str) -> None:
+    if change == "fp32_precision" and not hasattr(torch.backends, change):
+        pytest.skip("torch before 2.9 has one way less")
+    before = GlobalState.capture()
+    older = torch.get_float32_matmul_precision()
+    with sandbox(0):
+        PRECISIONS[change]()
+        assert any("precision" in told or "tf32" in told for told in before.changes())
+    assert before.changes() == []
+    assert torch.get_float32_matmul_precision() == older  # refused where torch finds its settings mixed up
+
+
+def test_tf32_is_turned_over() -> None:
+    with sandbox(0):
+        before = torch.backends.cuda.matmul.allow_tf32
+        flip_tf32()
+        assert torch.backends.cuda.matmul.allow_tf32 != before
+        flip_tf32()
+        assert torch.backends.cuda.matmul.allow_tf32 == before
 
 
 def test_of_a_mapping_the_entries_that_differ_are_told() -> None:

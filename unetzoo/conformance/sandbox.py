@@ -19,6 +19,7 @@ import torch
 from torch.nn.modules import module as nn_module
 
 cudnn, cuda_matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+MIXED = "older and newer settings contradict each other"
 
 
 class Flag(NamedTuple):
@@ -63,40 +64,48 @@ def _configure(config: Any, kept: dict[str, Any]) -> None:
             setattr(config, name, kept[name])
 
 
+def _older(get: Callable[[], Any], put: Callable[[Any], object]) -> Flag:
+    """A setting that torch 2.9 refuses to read while it contradicts the newer ones, which then tell more."""
+
+    def read() -> Any:
+        try:
+            return get()
+        except RuntimeError:
+            return MIXED
+
+    return Flag(read, lambda value: None if value == MIXED else put(value))
+
+
 def _precision() -> dict[str, Flag]:
     """How float32 is multiplied: TF32 and the like.
 
-    torch 2.9 has a setting for each backend, which follow a general one, and refuses to read the older three once the
-    newer ones are in use; the older ones, where they are written, show in the newer ones.
+    torch 2.9 has a setting for each backend, and keeps the three older ones beside. Writing an older one changes newer
+    ones, so the older are put back first.
     """
-    if not hasattr(torch.backends, "fp32_precision"):
-        return {
-            "torch.backends.cudnn.allow_tf32": _attribute(cudnn, "allow_tf32"),
-            "torch.backends.cuda.matmul.allow_tf32": _attribute(cuda_matmul, "allow_tf32"),
-            "torch.get_float32_matmul_precision()": Flag(
-                torch.get_float32_matmul_precision, torch.set_float32_matmul_precision
-            ),
-        }
-    mkldnn = torch.backends.mkldnn
-    owners = {"torch.backends": torch.backends, "torch.backends.cuda.matmul": cuda_matmul}
-    owners |= {f"torch.backends.cudnn.{part}": getattr(cudnn, part) for part in ("conv", "rnn")}
-    owners |= {f"torch.backends.mkldnn.{part}": getattr(mkldnn, part) for part in ("conv", "rnn", "matmul")}
-    return {f"{name}.fp32_precision": _attribute(owner, "fp32_precision") for name, owner in owners.items()}
-
-
-def is_tf32() -> bool:
-    """Whether CUDA's products are in TF32."""
+    flags = {
+        "torch.get_float32_matmul_precision()": _older(
+            torch.get_float32_matmul_precision, torch.set_float32_matmul_precision
+        ),
+        "torch.backends.cuda.matmul.allow_tf32": _older(*_attribute(cuda_matmul, "allow_tf32")),
+        "torch.backends.cudnn.allow_tf32": _older(*_attribute(cudnn, "allow_tf32")),
+    }
     if hasattr(torch.backends, "fp32_precision"):
-        return bool(cuda_matmul.fp32_precision == "tf32")
-    return bool(cuda_matmul.allow_tf32)
+        mkldnn = torch.backends.mkldnn
+        owners = {"torch.backends": torch.backends, "torch.backends.cuda.matmul": cuda_matmul}
+        owners |= {f"torch.backends.cudnn.{part}": getattr(cudnn, part) for part in ("conv", "rnn")}
+        owners |= {f"torch.backends.mkldnn.{part}": getattr(mkldnn, part) for part in ("conv", "rnn", "matmul")}
+        flags |= {f"{name}.fp32_precision": _attribute(owner, "fp32_precision") for name, owner in owners.items()}
+    return flags
 
 
 def set_tf32(enabled: bool) -> None:
     """Turn TF32 on or off for CUDA's products and convolutions."""
-    if hasattr(torch.backends, "fp32_precision"):
-        cuda_matmul.fp32_precision = cudnn.conv.fp32_precision = "tf32" if enabled else "ieee"
-    else:
-        cuda_matmul.allow_tf32 = cudnn.allow_tf32 = enabled
+    cuda_matmul.allow_tf32 = cudnn.allow_tf32 = enabled
+
+
+def flip_tf32() -> None:
+    """Turn TF32 on where it is off for CUDA's products, and off otherwise."""
+    set_tf32(FLAGS["torch.backends.cuda.matmul.allow_tf32"].get() is False)
 
 
 # By the name that a user would look for.

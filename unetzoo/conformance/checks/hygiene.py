@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from unetzoo.conformance.auditing import audited
 from unetzoo.conformance.check import CREATE, CheckFailed, Measurement, check, expect
 from unetzoo.conformance.context import Context, state_layout
-from unetzoo.conformance.sandbox import GlobalState, is_tf32, set_tf32
+from unetzoo.conformance.sandbox import GlobalState, flip_tf32
 
 
 @check(requires=CREATE, devices="both")
@@ -62,7 +62,7 @@ def _flipped(flip: bool) -> Iterator[None]:
         if flip:
             torch.backends.cudnn.benchmark = not torch.backends.cudnn.benchmark
             torch.backends.cudnn.deterministic = not torch.backends.cudnn.deterministic
-            set_tf32(not is_tf32())
+            flip_tf32()
             torch.set_anomaly_enabled(not torch.is_anomaly_enabled(), check_nan=False)
             torch.use_deterministic_algorithms(not torch.are_deterministic_algorithms_enabled(), warn_only=True)
             logging.getLogger().setLevel(logging.ERROR + 3)

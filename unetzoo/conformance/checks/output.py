@@ -143,35 +143,39 @@ def check_num_classes(ctx: Context) -> None:
 @check()
 def check_raw_logits(ctx: Context) -> Measurement | None:
     """Outputs are raw logits: both signs, no bound, no normalisation over the classes."""
-    growth = [_growth(ctx, classes, 0, training=False) for classes in (1, 2, 3, 7)]
-    # The finest one is the eval mode's; of the others one number of classes tells.
-    growth += [_growth(ctx, 2, index, training=True) for index in range(1, ctx.claims.outputs_train)]
+    growth = [g for classes in (1, 2, 3, 7) for g in _growth(ctx, classes)]
+    if ctx.claims.outputs_train > 1:  # the finest of them is the eval mode's; one number of classes tells of the others
+        growth += _growth(ctx, 2, training=True)[1:]
     return Measurement(min(growth), 3)
 
 
-def _growth(ctx: Context, classes: int, index: int, *, training: bool) -> float:
-    """How much further the logits of one output spread with weights 16 times larger: they must be raw ones."""
-    low = high = 0.0
+def _growth(ctx: Context, classes: int, *, training: bool = False) -> list[float]:
+    """How much further the logits of each output spread with weights 16 times larger: they must be raw ones."""
+    extremes: list[list[float]] = []
     for seed in range(4):
-        out = _loud_outputs(ctx, classes, 4.0, seed, training=training)[index]
-        _expect_unnormalised(out)
-        low, high = min(low, float(out.min())), max(high, float(out.max()))
-        if low < 0 < high:
+        loud = _loud_outputs(ctx, classes, 4.0, seed, training=training)
+        for out in loud:
+            _expect_unnormalised(out)
+        before = extremes or [[] for _ in loud]
+        extremes = [[*old, float(out.min()), float(out.max())] for old, out in zip(before, loud, strict=True)]
+        if all(min(found) < 0 < max(found) for found in extremes):
             break
-    louder = _loud_outputs(ctx, classes, 64.0, seed, training=training)[index]
-    ratio = float(louder.max() - louder.min()) / max(float(out.max() - out.min()), 1e-300)
-    which = f"in training output {index}, " if training else ""
-    what = f"{which}with num_classes={classes} and enlarged weights"
-    expect(low < 0, f"{what} no logit is negative: a ReLU, softplus or sigmoid in the head", low, 0.0)
-    expect(high > 0, f"{what} no logit is positive: a log-softmax or log-sigmoid in the head", high, 0.0)
-    expect(
-        ratio > 3,
-        f"{what}, another 16 times larger, logits span {ratio:.3g} times as much, expected more than 3: bounded by a "
-        "clamp or a scaled tanh in the head",
-        ratio,
-        3,
-    )
-    return ratio
+    ratios = []
+    for index, louder in enumerate(_loud_outputs(ctx, classes, 64.0, seed, training=training)):
+        low, high = min(extremes[index]), max(extremes[index])
+        ratio = float(louder.max() - louder.min()) / max(float(loud[index].max() - loud[index].min()), 1e-300)
+        what = f"{f'in training output {index}, ' if training else ''}with num_classes={classes} and enlarged weights"
+        expect(low < 0, f"{what} no logit is negative: a ReLU, softplus or sigmoid in the head", low, 0.0)
+        expect(high > 0, f"{what} no logit is positive: a log-softmax or log-sigmoid in the head", high, 0.0)
+        expect(
+            ratio > 3,
+            f"{what}, another 16 times larger, logits span {ratio:.3g} times as much, expected more than 3: bounded "
+            "by a clamp or a scaled tanh in the head",
+            ratio,
+            3,
+        )
+        ratios.append(ratio)
+    return ratios
 
 
 def _loud_outputs(ctx: Context, classes: int, factor: float, seed: int, *, training: bool) -> list[Tensor]:
