@@ -53,6 +53,13 @@ def _set_signals(handlers: dict[signal.Signals, Any]) -> None:
             signal.signal(number, handler)
 
 
+def _default_device() -> torch.device:
+    try:
+        return torch.get_default_device()
+    except AttributeError:  # torch 2.6, once a default has been taken back
+        return torch.device("cpu")
+
+
 def _set_default_device(device: torch.device) -> None:
     torch.set_default_device(None if device == torch.device("cpu") else device)
 
@@ -111,7 +118,7 @@ def flip_tf32() -> None:
 # By the name that a user would look for.
 FLAGS: dict[str, Flag] = {
     "torch.get_default_dtype()": Flag(torch.get_default_dtype, torch.set_default_dtype),
-    "torch.get_default_device()": Flag(torch.get_default_device, _set_default_device),
+    "torch.get_default_device()": Flag(_default_device, _set_default_device),
     "torch.is_grad_enabled()": Flag(torch.is_grad_enabled, torch.set_grad_enabled),
     "torch.is_autocast_enabled('cpu')": Flag(
         lambda: torch.is_autocast_enabled("cpu"), lambda on: torch.set_autocast_enabled("cpu", on)

@@ -72,7 +72,7 @@ class CachedGrid(SmallUNet):
         return logits * F.interpolate(rows, size=x.shape[2], mode="linear").view(1, 1, -1, 1)
 
 
-@planted("check_history_independence", because="training step after|inference")
+@planted("check_history_independence", because="training step after|[Ii]nference")
 class KeepsInferenceTensor(SmallUNet):
     """Caches a tensor that may be made in inference mode."""
 

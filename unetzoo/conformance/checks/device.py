@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
@@ -12,6 +14,7 @@ from unetzoo.conformance.tracing import blame, brief
 
 
 @check(requires=FORWARD)
+@torch.no_grad()
 def check_fake_device(ctx: Context) -> None:
     """With parameters, buffers and input on ``cuda:1`` everything is computed there; no GPU is needed for this.
 
@@ -23,6 +26,8 @@ def check_fake_device(ctx: Context) -> None:
         "torch.cuda.is_available() or go through numpy"
     )
     device = torch.device("cuda:1")
+    if not _runs_fakes(device):
+        raise Unavailable(f"torch {torch.__version__} asks the driver of a GPU, which is missing, about fake tensors")
     for training in (False, True):
         model = ctx.train_model(dtype=torch.float32).train(training)
         mode = "training" if training else "eval"
@@ -46,6 +51,19 @@ def check_fake_device(ctx: Context) -> None:
                     out.device == device,
                     f"{place} output {index} is on {out.device} for parameters and input on {device}. {hint}",
                 )
+
+
+@cache
+def _runs_fakes(device: torch.device) -> bool:
+    """Whether this torch runs its own layers on fake tensors of this device; torch 2.6 does not without a driver."""
+    layers = nn.Sequential(nn.Conv2d(1, 1, 3), nn.BatchNorm2d(1))
+    with FakeTensorMode():
+        state = {n: _fake(t, device) for n, t in [*layers.named_parameters(), *layers.named_buffers()]}
+        try:
+            torch.func.functional_call(layers, state, (torch.empty((2, 1, 8, 8), device=device),))
+        except RuntimeError:
+            return False
+    return True
 
 
 def _fake(tensor: Tensor, device: torch.device) -> Tensor:
