@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from unetzoo.conformance.check import CheckFailed, Measurement, agree, check, expect, worst
-from unetzoo.conformance.claims import Axes
+from unetzoo.conformance.claims import Axes, Claims
 from unetzoo.conformance.context import Context
 from unetzoo.conformance.paths import GLOBAL, path_spectrum
 from unetzoo.conformance.reach import extent, long_image, period, radius_along, shift_error, shift_window, space
@@ -27,9 +27,7 @@ def check_path_strides(ctx: Context) -> None:
     claims = ctx.claims
     ctx.require(not any(claims.margin), "the network crops its output, so that maps have no stride against the input")
     model = ctx.eval_model()
-    block = period(claims)
-    size = claims.legal(tuple((2 + axis) * p for axis, p in enumerate(block))) if claims.ndim < 3 else ctx.size
-    x = ctx.input(1, size).requires_grad_()
+    x = ctx.input(1, _whole_periods(claims)).requires_grad_()
     spectrum = path_spectrum(x, ctx.loss(ctx.output(model, x)))
     finite = tuple(s for s in spectrum.alive if s != GLOBAL)
     expect(
@@ -64,6 +62,14 @@ def check_path_strides(ctx: Context) -> None:
             "dropped or detached, or taken from another level (declare `path_strides` if it is meant to be so)",
         )
     _expect_paths_at_an_odd_size(ctx, model, finite)
+
+
+def _whole_periods(claims: Claims) -> Axes:
+    """A legal size at which no map is rounded; of volumes, where more would be costly, long along one axis alone."""
+    last = claims.ndim - 1
+    times = [2 + axis if claims.ndim < 3 else 1 + (axis == last) for axis in range(claims.ndim)]
+    rules = zip(period(claims), claims.min_size, times, strict=True)
+    return claims.legal(tuple(max(-(-least // p), n) * p for p, least, n in rules))
 
 
 def _expect_paths_at_an_odd_size(ctx: Context, model: nn.Module, strides: Axes) -> None:
