@@ -219,11 +219,11 @@ def check_alignment(ctx: Context) -> Measurement | None:
     bypass_norms(model)
     bound = 0.5 + natural_offset(model, claims.coarsest_stride)
     offsets = [_offset_along(ctx, model, axis, bound) for axis in range(claims.ndim)]
-    return Measurement(max(map(abs, offsets)), bound)
+    return Measurement(max(offsets), bound)
 
 
 def _offset_along(ctx: Context, model: nn.Module, axis: int, bound: float) -> float:
-    """The offset along one axis, measured on an image that is long along it; others along it off the period too."""
+    """The size of the offset along one axis, chance taken off, from images that are long along it."""
     claims, step = ctx.claims, period(ctx.claims)[axis]
     radius = radius_along(model, ctx.in_channels, claims, axis, ctx.size)
     if radius is None:
@@ -236,16 +236,16 @@ def _offset_along(ctx: Context, model: nn.Module, axis: int, bound: float) -> fl
     reach = tuple(max(radius, m // 2) if a == axis else m // 2 for a, m in enumerate(claims.margin))
     error, _ = shift_error(model, ctx.input(1, shifted), only, claims, reach)
     ctx.require(error <= 1e-9, "the output does not follow shifts: absolute positions or aligned-corner resampling")
-    offset = _offset(ctx, model, size, axis)
-    _expect_aligned(offset, axis, bound, size)
+    offset, chance = _offset(ctx, model, size, axis)
+    _expect_aligned(offset, chance, axis, bound, size)
     if bound == 0.5 and abs(offset) < WHOLE and step > 1:
         _expect_aligned_off_the_period(ctx, model, size, axis)
-    return offset
+    return max(abs(offset) - chance, 0.0)
 
 
-def _expect_aligned(offset: float, axis: int, bound: float, size: Axes) -> None:
+def _expect_aligned(offset: float, chance: float, axis: int, bound: float, size: Axes) -> None:
     expect(
-        abs(offset) <= bound,
+        abs(offset) - chance <= bound,
         f"of an image of {list(size)} output pixels depend on input {offset:+.2f} pixels away on average along axis "
         f"{axis}, expected at most {bound:.2f}: padding or cropping on one side, or an even kernel without a "
         "counterpart",
@@ -261,23 +261,26 @@ def _expect_aligned_off_the_period(ctx: Context, model: nn.Module, size: Axes, a
     """
     longer = (tuple(s + more * (a == axis) for a, s in enumerate(size)) for more in (1, 2, 3))
     found = {odd: _offset(ctx, model, odd, axis) for odd in longer if odd == ctx.claims.legal(odd)}
-    if all(abs(offset - round(offset)) < WHOLE for offset in found.values()):
-        for odd, offset in found.items():
-            _expect_aligned(offset, axis, 0.5, odd)
+    if all(abs(offset - round(offset)) < WHOLE for offset, _ in found.values()):
+        for odd, (offset, chance) in found.items():
+            _expect_aligned(offset, chance, axis, 0.5, odd)
 
 
-def _offset(ctx: Context, model: nn.Module, size: Axes, axis: int) -> float:
-    """How far along the axis the pixels that a block in the middle of the output depends on lie from it, on average."""
-    # Where a maximum lies is chance: several images, or many pixels of a volume, average over it.
-    x = (1 + 0.1 * ctx.input(16 if ctx.claims.ndim < 3 else 2, size)).requires_grad_()
+def _offset(ctx: Context, model: nn.Module, size: Axes, axis: int) -> tuple[float, float]:
+    """How far along the axis the pixels that a block in the middle of the output depends on lie from it, on average.
+
+    Where a maximum lies is chance: it comes with three standard errors of the mean over several images.
+    """
+    x = (1 + 0.1 * ctx.input(16 if ctx.claims.ndim < 3 else 4, size)).requires_grad_()
     out = ctx.output(model, x)
     step, length = period(ctx.claims)[axis], out.shape[axis + 2]
     start = (length // 2) // (2 * step) * 2 * step
     (gradient,) = torch.autograd.grad(out.narrow(axis + 2, start, 2 * step).sum(), x)
-    profile = gradient.abs().movedim(axis + 2, 0).flatten(1).sum(1)
-    ctx.require(bool(profile.sum() > 0), "the network's response to uniform weights is flat")
-    centroid = float((profile * torch.arange(len(profile))).sum() / profile.sum())
-    return centroid - (start + step - 0.5) - ctx.claims.margin[axis] / 2
+    profiles = gradient.abs().movedim(axis + 2, 1).flatten(2).sum(2)
+    ctx.require(bool((profiles.sum(1) > 0).all()), "the network's response to uniform weights is flat")
+    centroids = (profiles * torch.arange(profiles.shape[1])).sum(1) / profiles.sum(1)
+    offset = float(centroids.mean()) - (start + step - 0.5) - ctx.claims.margin[axis] / 2
+    return offset, 3 * float(centroids.std()) / math.sqrt(len(centroids))
 
 
 def bypass_norms(model: nn.Module) -> None:
