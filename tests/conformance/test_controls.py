@@ -11,7 +11,7 @@ from unetzoo.conformance import all_checks, check_model
 
 from .controls import CONTROLS, plain
 
-SPATIAL = [check.id for check in all_checks() if check.subject == "spatial" and check.cost == "slow"]
+SPATIAL = [check.id for check in all_checks() if check.subject in ("spatial", "alignment") and check.cost == "slow"]
 
 
 @pytest.mark.parametrize("build", CONTROLS, ids=lambda build: build.__name__)

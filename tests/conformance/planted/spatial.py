@@ -85,14 +85,6 @@ class UndeclaredContext(SmallUNet):
         return logits + logits.mean((2, 3), keepdim=True)
 
 
-@planted("check_alignment", because="on average along axis")
-class ShiftedSkip(SmallUNet):
-    """Pads and crops so that the logits move by one pixel."""
-
-    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
-        return F.pad(logits, (1, 0, 1, 0))[..., :-1, :-1]
-
-
 @planted("check_crop_consistency", because="cropping", capabilities={"crop_consistent": True})
 class PadsInFront(SmallUNet):
     """Pads to a multiple of four in front."""
@@ -201,38 +193,6 @@ class LeavesOutUnevenSkips(SmallUNet):
             return super().merge(y, skip, index)
         y = F.interpolate(y, size=skip.shape[2:])
         return torch.cat([y, y[:, : skip.shape[1]]], dim=1)
-
-
-class PadsAround(SmallUNet):
-    """Pads to a multiple of four on both sides, and crops the logits likewise."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        more = [-n % 4 for n in x.shape[:1:-1]]
-        front = [n // 2 for n in more]
-        padded = F.pad(x, [front[0], more[0] - front[0], front[1], more[1] - front[1]])
-        return self.crop(super().forward(padded), more, x.shape[2:])
-
-    def crop(self, logits: Tensor, more: list[int], size: torch.Size) -> Tensor:
-        return logits[..., more[1] // 2 :, more[0] // 2 :][..., : size[0], : size[1]]
-
-
-@planted("check_alignment", because=r"\+(0\.9|1\.0)\d pixels away")
-class CropsOtherSide(PadsAround):
-    """Rounds up where it crops, and down where it pads."""
-
-    def crop(self, logits: Tensor, more: list[int], size: torch.Size) -> Tensor:
-        return super().crop(logits, [n + n % 2 for n in more], size)
-
-
-@planted("check_alignment", because="on average along axis 1")
-class ShiftedBetweenGroups(SmallUNet):
-    """Moves its logits by one pixel; its normalisations see the whole image."""
-
-    def __init__(self, in_channels: int, num_classes: int) -> None:
-        super().__init__(in_channels, num_classes, norm=lambda channels: nn.GroupNorm(2, channels))
-
-    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
-        return F.pad(logits, (1, 0))[..., :-1]
 
 
 @planted("check_tiling", because=r"against the whole image of \[\d+, \d+\]")
