@@ -74,8 +74,9 @@ def _expect_paths_at_an_odd_size(ctx: Context, model: nn.Module, strides: Axes) 
     """A skip that is left out where sizes do not fit is missing at sizes off the period alone."""
     step = max(period(ctx.claims))
     size = ctx.claims.legal((-(-max(2 * step, 16) // step) * step - 1,) * ctx.claims.ndim)
-    # In 1-D a padded map may be taken for one with its channels last.
-    comparable = ctx.claims.ndim > 1 and len(strides) > 1 and any(s % step for s in size)
+    # In 1-D a padded map may be taken for one with its channels last; at any rank it has strides that fit no period.
+    padded = ctx.claims.ndim == 1 or any(step % stride for stride in strides)
+    comparable = not padded and len(strides) > 1 and any(s % step for s in size)
     if not comparable or math.prod(size) > MOST_PIXELS:
         return
     x = ctx.input(1, size).requires_grad_()
