@@ -158,6 +158,18 @@ def test_a_file_that_is_not_there_or_not_text_is_refused(tmp_path: Path) -> None
         unetzoo.create(str(binary))
 
 
+def test_a_file_that_was_changed_is_read_anew_and_what_was_read_belongs_to_the_reader(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("extends: unet\nencoder: {channels: [8, 16]}\n")
+    first = resolve(file)
+    first.data["encoder"]["channels"].append("mine")
+    first.origins.clear()
+    assert resolve(file).data["encoder"]["channels"] == [8, 16]
+    assert resolve(file).origins
+    file.write_text("extends: unet\nencoder: {channels: [8, 32]}\n")
+    assert resolve(file).data["encoder"]["channels"] == [8, 32]
+
+
 def test_a_config_that_extends_itself_is_refused_with_the_chain(tmp_path: Path) -> None:
     write(tmp_path / "a.yaml", "extends: b.yaml\n")
     write(tmp_path / "b.yaml", "extends: a.yaml\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from pathlib import Path
 
 import yaml
@@ -42,6 +44,12 @@ def read_yaml(path: Path) -> tuple[dict[str, object], dict[KeyPath, int]]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
+    return copy.deepcopy(_parse(text, path))
+
+
+@functools.lru_cache(maxsize=256)
+def _parse(text: str, path: Path) -> tuple[dict[str, object], dict[KeyPath, int]]:
+    """Parse once what has not changed: a file of a hundred lines takes as long as building its network."""
     loader = _Loader(text)
     try:
         node = loader.get_single_node()

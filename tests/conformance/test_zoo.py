@@ -14,7 +14,7 @@ from unetzoo.errors import UnetzooError
 
 WIDTHS = re.compile("channels|classifier|width|widths|mid|filters|features|hidden|growth")
 TRANSFORMER = {"embed_dim": 24, "depth": 2, "heads": 2, "mlp_dim": 48}
-ONE_A_STAGE = {"encoder": {"depths": [1] * 5}}
+ONE_A_STAGE = {"encoder": {"depths": [1] * 5, "classifier": 512}}
 FEW_BLOCKS = {"encoder": {"depths": [1, 2, 1, 1, 1]}, "decoder": {"depths": [1, 1, 2, 1]}}
 NARROW: dict[str, dict[str, dict[str, object]]] = {
     "swin_unet": {"model": {"embed_dim": 12, "heads": [1, 1, 2, 2]}},
@@ -23,9 +23,19 @@ NARROW: dict[str, dict[str, dict[str, object]]] = {
     "transunet_vit": {"model": TRANSFORMER},
     **dict.fromkeys(("fcn8s", "fcn8s_at_once", "fcn16s", "fcn32s"), ONE_A_STAGE),
     **dict.fromkeys(("mednext_m", "mednext_l"), FEW_BLOCKS),
+    "diffusers_unet2d_base": {"model": {"block_out_channels": [64, 128, 128, 256]}},
+    "nnunet_resenc": {"encoder": {"depths": [1, 2, 1, 1, 1, 1]}},
+    **{name: {"head": {"hidden": 64}} for name in unetzoo.list_models("*link*") if "/" not in name},
 }
 # A minute of a core each and more: their backbones come in one width.
 HEAVY = {"ternausnet11", "transunet", *unetzoo.list_models("torchvision/*")}
+# Narrowed, these are another network again.
+ALIKE = {
+    "dlinknet101": "dlinknet50",
+    "linknet50": "linknet34",
+    "linknext": "linknet34",
+    "diffusers_unet2d_base": "diffusers_unet2d",
+}
 # All levels of an unpadded network take volumes of up to 188 voxels a side, the first two 20; they lose so many.
 MARGINS_OF_TWO = {"unet_valid": 16, "unet_valid_bn": 18, "unet_three_level": 16}
 # With all their levels these networks take volumes too large for a CPU, or minutes; in 2-D they have them all.
@@ -51,7 +61,7 @@ FULL = [
 
 SMALL_ENCODER = {"encoder": "timm/test_resnet"}
 SMP_WIDTHS: dict[str, Mapping[str, object]] = {
-    **{f"smp/{name}": {"decoder_channels": [32, 16, 16, 8, 8]} for name in ("unet", "unetplusplus", "manet")},
+    **{f"smp/{name}": {"decoder_channels": [16, 16, 8, 8, 8]} for name in ("unet", "unetplusplus", "manet")},
     **{f"smp/{name}": {"decoder_channels": 32} for name in ("deeplabv3", "deeplabv3plus", "upernet")},
     "smp/fpn": {"decoder_pyramid_channels": 32, "decoder_segmentation_channels": 32},
     "smp/segformer": {"decoder_segmentation_channels": 32},
@@ -59,6 +69,12 @@ SMP_WIDTHS: dict[str, Mapping[str, object]] = {
 }
 FLAT = {"channels": [8, 16, 32], "strides": [2, 2]}
 FEATURES = {"features": [8, 8, 16, 16, 32, 8]}
+HIGH_RES = [
+    {"name": "conv_0", "n_features": 8, "kernel_size": 3},
+    *({"name": f"res_{n}", "n_features": 8 * n, "kernels": [3, 3], "repeat": 1} for n in (1, 2, 3)),
+    {"name": "conv_1", "n_features": 32, "kernel_size": 1},
+    {"name": "conv_2", "kernel_size": 1},
+]
 UNETR = {"img_size": 64, "feature_size": 8, "hidden_size": 48, "mlp_dim": 96, "num_heads": 4}
 ADAPTERS: dict[str, Mapping[str, object]] = {
     **{name: SMALL_ENCODER | SMP_WIDTHS.get(name, {}) for name in unetzoo.list_models("smp/*")},
@@ -77,8 +93,8 @@ ADAPTERS: dict[str, Mapping[str, object]] = {
         "upsample_kernel_size": [2, 2],
         "filters": [8, 16, 32],
     },
-    "monai/highresnet": {},
-    "monai/mednext": {"init_filters": 8},
+    "monai/highresnet": {"layer_params": HIGH_RES},
+    "monai/mednext": {"init_filters": 8, "blocks_down": [1] * 4, "blocks_bottleneck": 1, "blocks_up": [1] * 4},
     "monai/segresnet": {},
     "monai/segresnetds": {"init_filters": 8},
     "monai/swinunetr": {"feature_size": 12},
@@ -172,6 +188,13 @@ def slow_unless(quick: bool, *case: object) -> object:
 )
 def test_every_model_and_adapter_passes_the_fast_suite(name: str, ndim: int) -> None:
     check_small(name, ndim, fast=True)
+
+
+@pytest.mark.parametrize(("name", "same"), ALIKE.items())
+def test_a_network_that_is_left_to_another_is_the_same_when_narrowed(name: str, same: str) -> None:
+    built, other = (unetzoo.create(small(n, 2), num_classes=3) for n in (name, same))
+    assert repr(built) == repr(other)
+    assert unetzoo.info(name).claims == unetzoo.info(same).claims
 
 
 @pytest.mark.parametrize(("name", "ndim"), FULL)
