@@ -38,29 +38,38 @@ class Spectrum:
 def path_spectrum(x: Tensor, loss: Tensor) -> Spectrum:
     """The spectrum of ``loss``, a scalar of the output for ``x``, which requires grad, in float64."""
     nodes = list(_graph(loss.grad_fn))
+    strides, gradients = _by_stride(x, loss, nodes)
+    decoded = tuple(level for level in gradients if _is_decoded(level, nodes, strides))
+    scale = float(sum(gradients.values(), torch.zeros_like(x)).abs().max())
+    if scale == 0:
+        return Spectrum((), tuple(gradients), decoded)
+    alive = [level for level, gradient in gradients.items() if float(gradient.abs().max()) > 1e-9 * scale]
+    connected = [level for level in gradients if _is_connected(level, loss.grad_fn, x, strides)]
+    return Spectrum(tuple(alive), tuple(connected), decoded)
+
+
+def path_gradients(x: Tensor, loss: Tensor) -> dict[int, Tensor]:
+    """The gradient of ``loss`` by ``x`` that flows through each stride, finest first; together they are the whole."""
+    return _by_stride(x, loss, list(_graph(loss.grad_fn)))[1]
+
+
+def _by_stride(x: Tensor, loss: Tensor, nodes: list[Node]) -> tuple[dict[Node, int], dict[int, Tensor]]:
     strides: dict[Node, int] = {}
 
     def note(node: Node) -> object:
         return node.register_prehook(lambda gradients: _record(strides, node, gradients, x.shape))
 
     handles = [note(node) for node in nodes]
-    (full,) = torch.autograd.grad(loss, x, retain_graph=True)
+    torch.autograd.grad(loss, x, retain_graph=True)
     for handle in handles:
         handle.remove()  # type: ignore[attr-defined]
-    levels = sorted(set(strides.values()))
-    decoded = tuple(level for level in levels if _is_decoded(level, nodes, strides))
-    scale = float(full.abs().max())
-    if scale == 0:
-        return Spectrum((), tuple(levels), decoded)
-    alive: list[int] = []
-    previous = torch.zeros_like(full)
-    for level in levels:
+    gradients: dict[int, Tensor] = {}
+    previous = torch.zeros_like(x)
+    for level in sorted(set(strides.values())):
         current = _gradient_up_to(level, loss, x, strides)
-        if float((current - previous).abs().max()) > 1e-9 * scale:
-            alive.append(level)
+        gradients[level] = current - previous
         previous = current
-    connected = [level for level in levels if _is_connected(level, loss.grad_fn, x, strides)]
-    return Spectrum(tuple(alive), tuple(connected), decoded)
+    return strides, gradients
 
 
 def _graph(root: Node | None) -> Iterator[Node]:

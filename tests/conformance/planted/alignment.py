@@ -48,3 +48,17 @@ class ShiftedBetweenGroups(SmallUNet):
 
     def finish(self, logits: Tensor, x: Tensor) -> Tensor:
         return F.pad(logits, (1, 0))[..., :-1]
+
+
+@planted("check_alignment", because=r"not by whole factors")
+class WholeFactors(SmallUNet):
+    """Rounds up in pooling, enlarges by whole factors, and fills up what is missing with the last pixel."""
+
+    def down(self, x: Tensor) -> Tensor:
+        return F.max_pool2d(x, 2, ceil_mode=True)
+
+    def merge(self, y: Tensor, skip: Tensor, index: int) -> Tensor:
+        factors = [n // m for n, m in zip(skip.shape[2:], y.shape[2:], strict=True)]
+        y = y.repeat_interleave(factors[0], 2).repeat_interleave(factors[1], 3)
+        rows, columns = (n - m for n, m in zip(skip.shape[2:], y.shape[2:], strict=True))
+        return torch.cat([F.pad(y, (0, columns, 0, rows), mode="replicate"), skip], dim=1)

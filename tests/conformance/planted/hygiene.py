@@ -32,6 +32,15 @@ class SetsDefaultDtype(SmallUNet):
         torch.set_default_dtype(torch.float64)
 
 
+@planted("check_global_state", because="construction.*default_dtype")
+class ResetsDefaultDtype(SmallUNet):
+    """Puts the default dtype back to float32, whatever it was."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes)
+        torch.set_default_dtype(torch.float32)
+
+
 @planted("check_global_state", because="forward.*cudnn.benchmark")
 class SetsBenchmark(SmallUNet):
     """Turns cudnn.benchmark on in forward."""
@@ -102,6 +111,16 @@ class Prints(SmallUNet):
 
     def finish(self, logits: Tensor, x: Tensor) -> Tensor:
         sys.stdout.write(f"shape {tuple(x.shape)}\n")
+        return logits
+
+
+@planted("check_silent", because=r"training forward at size \[\d+, \d+\] printed")
+class PrintsWhenItPads(SmallUNet):
+    """Reports in training that it pads images of odd width."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        if self.training and x.shape[-1] % 2:
+            sys.stdout.write("padded\n")
         return logits
 
 

@@ -84,3 +84,17 @@ class SaturatedGate(SmallUNet):
 
     def finish(self, logits: Tensor, x: Tensor) -> Tensor:
         return logits * torch.sigmoid(self.gate(logits))
+
+
+@planted("check_zero_init", because=r"adapter\.0\.weight, adapter\.1\.weight of 2 weights that begin at zero")
+class TwiceZero(SmallUNet):
+    """Both layers of its residual adapter begin at zero."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes)
+        self.adapter = nn.Sequential(nn.Conv2d(num_classes, 4, 1, bias=False), nn.Conv2d(4, num_classes, 1, bias=False))
+        for layer in self.adapter:
+            nn.init.zeros_(layer.weight)
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return logits + self.adapter(logits)

@@ -300,3 +300,43 @@ class ReusesMemoryWithoutGraph(SmallUNet):
             return logits
         self.kept = torch.empty_like(logits) if self.kept.shape != logits.shape else self.kept
         return self.kept.copy_(logits)
+
+
+@planted("check_num_classes", because="input of")
+class SqueezesOneMap(SmallUNet):
+    """Takes every axis of length one away and puts back that of the one class."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return logits.squeeze().unsqueeze(1) if logits.shape[1] == 1 else logits
+
+
+@planted("check_raw_logits", because="held down")
+class LeakyHead(SmallUNet):
+    """Ends in a LeakyReLU: both signs, unbounded, and one of them a hundred times smaller."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return F.leaky_relu(logits)
+
+
+@planted("check_raw_logits", because="held down")
+class GeluHead(SmallUNet):
+    """Ends in a GELU, whose negative side ends at -0.17."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return F.gelu(logits)
+
+
+@planted("check_output_shape", because=r"output 1 of 2 is \[\d+, \d+\]")
+class LosesOddPixelsBeside(Supervised):
+    """Enlarges its coarse logits by two, whatever the image measures."""
+
+    def coarser(self, logits: Tensor) -> Tensor:
+        return F.interpolate(logits, scale_factor=2)
+
+
+@planted("check_output_shape", because=r"output 1 of 2 is \[\d+, \d+\]")
+class SwapsCoarseAxes(Supervised):
+    """Returns its coarse logits transposed."""
+
+    def coarser(self, logits: Tensor) -> Tensor:
+        return logits.transpose(2, 3)

@@ -1,4 +1,4 @@
-"""Networks that are impure in eval mode, or mix up modes, samples and calls."""
+"""Networks that are impure in eval mode, or mix up samples and calls."""
 
 from __future__ import annotations
 
@@ -26,6 +26,27 @@ class DrawsInEval(SmallUNet):
     def finish(self, logits: Tensor, x: Tensor) -> Tensor:
         keep = torch.rand(len(x)) > 0.1
         return logits * keep.view(-1, 1, 1, 1) if self.training else logits
+
+
+@planted("check_eval_deterministic", because=r"at size \[\d+, \d+\]")
+class SamplesManyPixels(SmallUNet):
+    """Standardises by a thousand pixels drawn at random, where there are more."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        pixels = logits.flatten(2)
+        if pixels.shape[2] > 1000:
+            pixels = pixels[..., torch.randperm(pixels.shape[2])[:1000]]
+        return logits - pixels.mean(2)[..., None, None]
+
+
+@planted("check_eval_rng_pure", because=r"at size \[\d+, \d+\] moved")
+class JittersOddPadding(SmallUNet):
+    """Draws on which side it pads an odd width, and then pads on the right."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        if x.shape[-1] % 2:
+            torch.rand(())
+        return logits
 
 
 @planted("check_eval_rng_pure", because="numpy")
@@ -72,6 +93,20 @@ class CachedGrid(SmallUNet):
         return logits * F.interpolate(rows, size=x.shape[2], mode="linear").view(1, 1, -1, 1)
 
 
+@planted("check_history_independence", because="earlier call at size")
+class KeepsItsPlan(SmallUNet):
+    """Decides by the first image whether it is long, and then averages along that axis for ever."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes)
+        self.plan: bool | None = None
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        if self.plan is None:
+            self.plan = x.shape[-1] > 4 * x.shape[-2]
+        return logits + logits.mean(-1, keepdim=True) if self.plan else logits
+
+
 @planted("check_history_independence", because="training step after|[Ii]nference")
 class KeepsInferenceTensor(SmallUNet):
     """Caches a tensor that may be made in inference mode."""
@@ -96,68 +131,6 @@ class WholeBatchMaximum(SmallUNet):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x / x.abs().max().clamp(min=1))
-
-
-@planted("check_norm_stats", because="running_mean.*as they were")
-class MomentumZero(SmallUNet):
-    """Batch normalisation that never learns its statistics."""
-
-    def __init__(self, in_channels: int, num_classes: int) -> None:
-        super().__init__(in_channels, num_classes, norm=lambda c: nn.BatchNorm2d(c, momentum=0.0))
-
-
-@planted("check_norm_stats", because="eval forward changed")
-class BatchNormAlwaysTrains(SmallUNet):
-    """Holds its normalisation in training mode."""
-
-    def __init__(self, in_channels: int, num_classes: int) -> None:
-        super().__init__(in_channels, num_classes, norm=EagerBatchNorm)
-
-
-class EagerBatchNorm(nn.BatchNorm2d):
-    """Normalises by the batch and updates its statistics in every mode."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, True, 0.1, self.eps)
-
-
-@planted("check_train_eval_consistency", because="standard deviations")
-class SharedNormalisation(SmallUNet):
-    """One normalisation for maps of very different size."""
-
-    def __init__(self, in_channels: int, num_classes: int) -> None:
-        super().__init__(in_channels, num_classes)
-        self.norm = nn.BatchNorm2d(num_classes)
-
-    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
-        return self.norm(50 * self.norm(logits) + 30)
-
-
-@planted("check_mode_flags", because="return self")
-class TrainReturnsNothing(SmallUNet):
-    """Overrides train without returning."""
-
-    def train(self, mode: bool = True) -> None:
-        super().train(mode)
-
-
-@planted("check_mode_flags", because="after eval")
-class EncoderStaysInTraining(SmallUNet):
-    """Keeps its encoder in training mode."""
-
-    def train(self, mode: bool = True) -> SmallUNet:
-        super().train(mode)
-        self.encoder.train()
-        return self
-
-
-@planted("check_mode_flags", because="after a forward in training")
-class EvalInForward(SmallUNet):
-    """Puts its head in eval mode in forward."""
-
-    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
-        self.head.eval()
-        return logits
 
 
 @planted("check_no_grad_respected", because="enables gradients")
@@ -213,6 +186,18 @@ class SkipsOnSelf(SmallUNet):
         return super().merge(y, held, index)
 
 
+@planted("check_reentrancy", because="another call runs right after .* shape")
+class SizeOnSelf(SmallUNet):
+    """Keeps the size of its image on itself until it needs it."""
+
+    def encode(self, x: Tensor) -> list[Tensor]:
+        self.wanted = x.shape[2:]
+        return super().encode(x)
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return F.interpolate(logits, self.wanted)
+
+
 @planted("check_thread_safety", because="parallel|raised")
 class SharedScratch(SmallUNet):
     """Works in a scratch tensor that all calls share."""
@@ -237,6 +222,15 @@ class ThawsInForward(SmallUNet):
         return super().forward(x)
 
 
+@planted("check_freeze_respected", because=r"^train\(\) set requires_grad=True on .*head")
+class TrainUnfreezesHead(SmallUNet):
+    """Trains its head in training mode, whoever has frozen it."""
+
+    def train(self, mode: bool = True) -> SmallUNet:
+        self.head.requires_grad_(mode)
+        return super().train(mode)
+
+
 @planted("check_freeze_respected", because="outside parameters")
 class HiddenLeaf(SmallUNet):
     """Trains a tensor that is no parameter."""
@@ -247,26 +241,6 @@ class HiddenLeaf(SmallUNet):
 
     def finish(self, logits: Tensor, x: Tensor) -> Tensor:
         return logits * self.gain
-
-
-@planted("check_stochastic_honest", because="never fires")
-class DropoutNeverFires(SmallUNet):
-    """Applies its dropout in no-op mode."""
-
-    def __init__(self, in_channels: int, num_classes: int) -> None:
-        super().__init__(in_channels, num_classes)
-        self.dropout = nn.Dropout2d(0.5)
-
-    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
-        return F.dropout2d(logits, self.dropout.p, training=False)
-
-
-@planted("check_stochastic_honest", because="Undeclared noise", capabilities={"stochastic_train": False})
-class UndeclaredNoise(SmallUNet):
-    """Adds noise in training mode though it declares none."""
-
-    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
-        return logits + 0.01 * torch.randn_like(logits) if self.training else logits
 
 
 @planted("check_batch_independence", because="batch of 9")
@@ -286,43 +260,12 @@ class UntrackedStatistics(SmallUNet):
         super().__init__(in_channels, num_classes, norm=lambda c: nn.BatchNorm2d(c, track_running_stats=False))
 
 
-@planted("check_train_eval_consistency", because="another path is taken")
-class SmoothsInTraining(SmallUNet):
-    """Smooths its logits in training mode; there is no normalisation to excuse a difference."""
-
-    def __init__(self, in_channels: int, num_classes: int) -> None:
-        super().__init__(in_channels, num_classes, width=8, norm=lambda c: nn.Identity())
-
-    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
-        return F.avg_pool2d(logits, 3, stride=1, padding=1) if self.training else logits
-
-
-@planted("check_train_eval_consistency", because="another path is taken")
-class SlightlySharperInEval(SmallUNet):
-    """Scales its logits by a hundredth more in eval mode."""
-
-    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
-        return logits if self.training else 1.01 * logits
-
-
 @planted("check_history_independence", because="inference mode")
 class OtherPathWithoutGraph(SmallUNet):
     """Smooths its logits where no graph is wanted."""
 
     def finish(self, logits: Tensor, x: Tensor) -> Tensor:
         return logits if torch.is_grad_enabled() else F.avg_pool2d(logits, 3, stride=1, padding=1)
-
-
-@planted("check_dropout_axes", because="dropout .Dropout3d of a batch with 4 axes")
-class DropsWholeSamples(SmallUNet):
-    """Drops volumes' channels in a network for images: torch takes the batch for channels."""
-
-    def __init__(self, in_channels: int, num_classes: int) -> None:
-        super().__init__(in_channels, num_classes)
-        self.dropout = nn.Dropout3d(0.1)
-
-    def merge(self, y: Tensor, skip: Tensor, index: int) -> Tensor:
-        return self.dropout(super().merge(y, skip, index))
 
 
 @planted("check_no_grad_respected", because="the eval output in inference mode")
@@ -359,14 +302,3 @@ class CentresInPlaceWithoutGraph(SmallUNet):
     def forward(self, x: Tensor) -> Tensor:
         mean = x.mean(dim=(2, 3), keepdim=True)
         return super().forward(x - mean if torch.is_grad_enabled() else x.sub_(mean))
-
-
-@planted("check_mode_flags", because=r"took back eval\(\) of encoder\.0\.1")
-class FollowsItsOwnMode(SmallUNet):
-    """Gives its normalisations its own mode in every forward."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        for module in self.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.train(self.training)
-        return super().forward(x)

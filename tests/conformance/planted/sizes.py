@@ -99,3 +99,12 @@ class LooksBackInDepth(SmallUNet):
 
     def finish(self, logits: Tensor, x: Tensor) -> Tensor:
         return self.mix(F.pad(logits, (0, 0, 0, 0, 1, 0)))
+
+
+@planted("check_mirror_symmetry", because="rows for columns")
+class RowsForColumns(SmallUNet):
+    """Takes its coarsest features in row by row, and puts them back column by column."""
+
+    def encode(self, x: Tensor) -> list[Tensor]:
+        *finer, coarsest = super().encode(x)
+        return [*finer, coarsest.transpose(2, 3).reshape(coarsest.shape)]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from unetzoo.conformance.check import Measurement, check, expect
 from unetzoo.conformance.claims import Axes
 from unetzoo.conformance.context import Context
+from unetzoo.conformance.paths import GLOBAL, path_gradients
 from unetzoo.conformance.reach import long_image, period, radius_along, shift_error
 
 WHOLE = 0.1
@@ -45,6 +46,8 @@ def _offset_along(ctx: Context, model: nn.Module, axis: int, bound: float) -> fl
     ctx.require(error <= 1e-9, "the output does not follow shifts: absolute positions or aligned-corner resampling")
     offset, chance = _offset(ctx, model, size, axis)
     _expect_aligned(offset, chance, axis, bound, size)
+    _expect_paths_aligned(ctx, model, size, axis, bound)
+    _expect_near_at_an_odd_size(ctx, model, tuple(s + (a == axis) for a, s in enumerate(size)), axis, bound)
     if bound == 0.5 and abs(offset) < WHOLE and step > 1:
         _expect_aligned_off_the_period(ctx, model, size, axis)
     return max(abs(offset) - chance, 0.0)
@@ -61,6 +64,47 @@ def _expect_aligned(offset: float, chance: float, axis: int, bound: float, size:
     )
 
 
+def _expect_paths_aligned(ctx: Context, model: nn.Module, size: Axes, axis: int, bound: float) -> None:
+    """What passes through each stride is aligned by itself: a shift of the coarsest features hides behind the skips."""
+    x = _images(ctx, size)
+    block, centre = _block(ctx, ctx.output(model, x), axis)
+    gradients = path_gradients(x, block.sum())
+    if any(ctx.claims.margin) or any(period(ctx.claims)[axis] % stride for stride in gradients if stride != GLOBAL):
+        return  # maps that are cropped or padded have no stride against the image
+    whole = max(float(gradient.abs().max()) for gradient in gradients.values())
+    for stride, gradient in gradients.items():
+        if stride != GLOBAL and float(gradient.abs().flatten(1).amax(1).min()) > 1e-6 * whole:
+            offset, chance = _centroid(gradient, axis, centre)
+            expect(
+                abs(offset) - chance <= bound,
+                f"of an image of {list(size)}, what output pixels take from stride {stride} lies {offset:+.2f} pixels "
+                f"away on average along axis {axis}, expected at most {bound:.2f}: padding or cropping on one side, or "
+                "an even kernel without a counterpart",
+                abs(offset),
+                bound,
+            )
+
+
+def _expect_near_at_an_odd_size(ctx: Context, model: nn.Module, odd: Axes, axis: int, bound: float) -> None:
+    """At an odd size too all of the output lies over its part of the image, give or take the coarsest pixel.
+
+    Enlarging by whole factors what was rounded, and filling up the rest, shifts ever more along an axis.
+    """
+    if odd != ctx.claims.legal(odd):
+        return
+    for quarters in (2, 3):
+        start = quarters * (odd[axis] - ctx.claims.margin[axis]) // 4
+        offset, chance = _offset(ctx, model, odd, axis, start)
+        most = bound + period(ctx.claims)[axis]
+        expect(
+            abs(offset) - chance <= most,
+            f"of an image of {list(odd)} output pixels at {start} along axis {axis} depend on input {offset:+.2f} "
+            f"pixels away, expected at most {most:.2f}: enlarge to the size of the skip, not by whole factors",
+            abs(offset),
+            most,
+        )
+
+
 def _expect_aligned_off_the_period(ctx: Context, model: nn.Module, size: Axes, axis: int) -> None:
     """Where padding and cropping do not match, the output is off by whole pixels at some sizes.
 
@@ -73,21 +117,32 @@ def _expect_aligned_off_the_period(ctx: Context, model: nn.Module, size: Axes, a
             _expect_aligned(offset, chance, axis, 0.5, odd)
 
 
-def _offset(ctx: Context, model: nn.Module, size: Axes, axis: int) -> tuple[float, float]:
-    """How far along the axis the pixels that a block in the middle of the output depends on lie from it, on average.
+def _offset(ctx: Context, model: nn.Module, size: Axes, axis: int, start: int | None = None) -> tuple[float, float]:
+    """How far along the axis the pixels that a block of the output, else in the middle, depends on lie from it."""
+    x = _images(ctx, size)
+    block, centre = _block(ctx, ctx.output(model, x), axis, start)
+    (gradient,) = torch.autograd.grad(block.sum(), x)
+    ctx.require(bool((gradient.flatten(1) != 0).any(1).all()), "the network's response to uniform weights is flat")
+    return _centroid(gradient, axis, centre)
 
-    Where a maximum lies is chance: it comes with three standard errors of the mean over several images.
-    """
-    x = (1 + 0.1 * ctx.input(16 if ctx.claims.ndim < 3 else 4, size)).requires_grad_()
-    out = ctx.output(model, x)
+
+def _images(ctx: Context, size: Axes) -> Tensor:
+    """Nearly constant images: where a maximum lies is chance, which several of them tell."""
+    return (1 + 0.1 * ctx.input(16 if ctx.claims.ndim < 3 else 4, size)).requires_grad_()
+
+
+def _block(ctx: Context, out: Tensor, axis: int, start: int | None = None) -> tuple[Tensor, float]:
+    """Two periods of the output along the axis, and the middle of them in the image's coordinates."""
     step, length = period(ctx.claims)[axis], out.shape[axis + 2]
-    start = (length // 2) // (2 * step) * 2 * step
-    (gradient,) = torch.autograd.grad(out.narrow(axis + 2, start, 2 * step).sum(), x)
+    start = (length // 2) // (2 * step) * 2 * step if start is None else start
+    return out.narrow(axis + 2, start, 2 * step), start + step - 0.5 + ctx.claims.margin[axis] / 2
+
+
+def _centroid(gradient: Tensor, axis: int, centre: float) -> tuple[float, float]:
+    """How far from ``centre`` a gradient lies along the axis, on average over the images, and three standard errors."""
     profiles = gradient.abs().movedim(axis + 2, 1).flatten(2).sum(2)
-    ctx.require(bool((profiles.sum(1) > 0).all()), "the network's response to uniform weights is flat")
     centroids = (profiles * torch.arange(profiles.shape[1])).sum(1) / profiles.sum(1)
-    offset = float(centroids.mean()) - (start + step - 0.5) - ctx.claims.margin[axis] / 2
-    return offset, 3 * float(centroids.std()) / math.sqrt(len(centroids))
+    return float(centroids.mean()) - centre, 3 * float(centroids.std()) / math.sqrt(len(centroids))
 
 
 def bypass_norms(model: nn.Module) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from unetzoo.conformance.auditing import audited
 from unetzoo.conformance.check import CREATE, CheckFailed, Measurement, check, expect
+from unetzoo.conformance.claims import Axes
 from unetzoo.conformance.context import Context, state_layout
 from unetzoo.conformance.sandbox import GlobalState, flip_tf32
 
@@ -31,16 +32,18 @@ def check_global_state(ctx: Context) -> None:
             for stage in _stages(ctx):
                 changes = before.changes()
                 expect(not changes, f"{stage} changed global state: {'; '.join(changes[:4])}")
-    # The number of threads is flipped for construction alone: a forward on more threads than cores crawls.
+    # These are flipped for construction alone: a forward on more threads than cores crawls, and one in another dtype
+    # than the network's is refused.
     torch.set_num_threads(torch.get_num_threads() + 1)
+    torch.set_default_dtype(torch.float64)
     before = GlobalState.capture()
     ctx.build()
     changes = before.changes()
     expect(not changes, f"construction changed global state: {'; '.join(changes[:4])}")
 
 
-def _stages(ctx: Context) -> Iterator[str]:
-    """Build and run the network, yielding the name of each stage once it is over."""
+def _stages(ctx: Context, *sizes: Axes) -> Iterator[str]:
+    """Build and run the network, yielding the name of each stage once it is over; then forwards at other sizes."""
     model = ctx.build().to(ctx.device)
     yield "construction"
     x = ctx.input(dtype=torch.float32)
@@ -52,6 +55,10 @@ def _stages(ctx: Context) -> Iterator[str]:
     model.eval()
     ctx.outputs(model, x)
     yield "an eval forward"
+    for size, train in itertools.product(sizes, (True, False)):
+        with torch.no_grad():
+            ctx.outputs(model.train(train), ctx.input(size=size, dtype=torch.float32))
+        yield f"{'a training' if train else 'an eval'} forward at size {list(size)}"
 
 
 @contextlib.contextmanager
@@ -97,7 +104,7 @@ def check_silent(ctx: Context) -> None:
         warnings.simplefilter("always")
         stack.callback(torch.set_warn_always, torch.is_warn_always_enabled())
         torch.set_warn_always(True)
-        for stage in _stages(ctx):
+        for stage in _stages(ctx, ctx.odd_size()):
             text = out.getvalue() or err.getvalue()
             expect(not text, f"{stage} printed {text.strip()[:200]!r}: use the logging module")
             if caught:

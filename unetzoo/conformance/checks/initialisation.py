@@ -114,6 +114,33 @@ def _filters_equal(module: nn.Module, weight: Tensor) -> bool:
     return len(filters) > 1 and filters.shape[1] > 1 and bool((filters == filters[0]).all())
 
 
+@check(requires=BACKWARD)
+def check_zero_init(ctx: Context) -> None:
+    """Weights that begin at zero leave it within eight steps of training.
+
+    A residual branch may begin at nothing, but by one factor: of two that are zero neither has a gradient, ever.
+    """
+    model = ctx.train_model()
+    stuck = {n: p for n, p in model.named_parameters() if p.dim() >= 2 and p.requires_grad and not bool(p.any())}
+    zero = list(stuck)
+    optimizer = torch.optim.Adam((p for p in model.parameters() if p.requires_grad), lr=1e-3)
+    size = ctx.claims.legal(tuple(2 * s for s in ctx.size))  # attention over a single token has no gradient by right
+    for step in range(8):
+        if not stuck:
+            return
+        optimizer.zero_grad()
+        ctx.loss(ctx.outputs(model, ctx.input(size=size, seed=step)), seed=step).backward()
+        optimizer.step()
+        stuck = {n: p for n, p in stuck.items() if not bool(p.any())}
+    expect(
+        not stuck,
+        f"{listing(list(stuck))} of {len(zero)} weights that begin at zero are there after eight steps: what they are "
+        "multiplied by is zero too, or an activation behind them has no slope there. Begin one of the two at random",
+        len(stuck),
+        0,
+    )
+
+
 @check(requires=BACKWARD, level="advice")
 def check_init_grad_scale(ctx: Context) -> Measurement:
     """At initialisation no layer's gradient is a million times another's.

@@ -27,6 +27,17 @@ def check_norm_stats(ctx: Context) -> None:
         for name, module in model.named_modules()
         if not isinstance(module, nn.modules.batchnorm._NormBase) and not any(True for _ in module.parameters())
     }
+    forgetful = [
+        f"{name} ({module.momentum})"
+        for name, module in model.named_modules()
+        if isinstance(module, nn.modules.batchnorm._NormBase) and module.track_running_stats
+        if module.momentum is not None and module.momentum > 0.5
+    ]
+    expect(
+        not forgetful,
+        f"the momentum of {forgetful[:4]} keeps little of the past: torch weights the new batch by it, TensorFlow and "
+        "Keras the old statistics. Set 1 - momentum",
+    )
     names = [name.rpartition(".") for name in before]
     tracked = [f"{m}{dot}{n}" for m, dot, n in names if n in ("running_mean", "running_var") and m not in fixed]
     still = [n for n in tracked if n in moved and torch.equal(before[n], moved[n])]
@@ -102,18 +113,29 @@ def _take_statistics(model: nn.Module, x: Tensor) -> None:
 
 @check()
 def check_mode_flags(ctx: Context) -> None:
-    """train() and eval() return the network and reach every sub-module; a forward flips none."""
+    """train() and eval() return the network and reach every sub-module; a forward flips no flag, nor requires_grad."""
     model = ctx.build().to(ctx.device)
     x = ctx.input(dtype=torch.float32)
-    for mode in (True, False, True):
-        name = "train()" if mode else "eval()"
-        returned = model.train() if mode else model.eval()
+    shapes: dict[bool, list[torch.Size]] = {}
+    calls = {"train()": model.train, "eval()": model.eval, "train(True)": lambda: model.train(True)}
+    for name, call in (calls | {"train(False)": lambda: model.train(False)}).items():
+        mode = name.startswith("train") and "False" not in name
+        returned = call()
         expect(
             returned is model, f"{name} returned {type(returned).__name__}, expected the network itself: `return self`"
         )
         _expect_flags(model, mode, f"after {name}")
-        ctx.outputs(model, x)
+        trained = {n: p.requires_grad for n, p in model.named_parameters()}
+        found = [out.shape for out in ctx.outputs(model, x)]
         _expect_flags(model, mode, f"after a forward in {'training' if mode else 'eval'} mode")
+        switched = [n for n, p in model.named_parameters() if p.requires_grad != trained.get(n, p.requires_grad)]
+        expect(not switched, f"a forward after {name} switched requires_grad of {listing(switched)}")
+        before = shapes.setdefault(mode, found)
+        expect(
+            found == before,
+            f"after {name} the outputs are {[list(s) for s in found]}, before {[list(s) for s in before]}: something "
+            "hangs on another call. Override train alone, which eval calls, or look at self.training",
+        )
     # Frozen normalisation and dropout that samples are set layer by layer.
     leaves = [m for m in model.modules() if not list(m.children())]
     for mode in (True, False):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unetzoo.conformance.check import CREATE, CheckFailed, Measurement, agree, check, expect
 from unetzoo.conformance.context import Context, warm_statistics
@@ -39,10 +39,31 @@ def check_output_shape(ctx: Context) -> None:
         for batch in (2, 3):
             out = ctx.output(model, ctx.input(batch, dtype=torch.float32))
             expect_shape(ctx, out, batch, ctx.size, "in training mode ")
+        _expect_training_sizes(ctx, model)
         model.eval()
         if not {"divisor", "fixed_size", "margin"} & ctx.claims.declared and not any(ctx.claims.margin):
             for size in illegal_sizes(ctx):
                 expect_honest_size(ctx, model, size)
+
+
+def _expect_training_sizes(ctx: Context, model: nn.Module) -> None:
+    """A training output that is as large as a square image is as large as any; of coarse ones no axes are swapped."""
+    square, *others = ctx.sizes()
+    if any(ctx.claims.margin):
+        return
+    whole = [out.shape[2:] for out in ctx.outputs(model, ctx.input(size=square, dtype=torch.float32))]
+    for size in others:
+        outputs = ctx.outputs(model, ctx.input(size=size, dtype=torch.float32))
+        for index, (out, shape) in enumerate(zip(outputs, whole, strict=True)):
+            got = tuple(out.shape[2:])
+            order = sorted(range(len(got)), key=lambda axis: size[axis])
+            rising = [got[axis] for axis in order]
+            right = got == size if tuple(shape) == square else rising == sorted(rising) or len(set(shape)) > 1
+            expect(
+                right,
+                f"in training mode, output {index} of {len(outputs)} is {list(got)} for an input of {list(size)}, "
+                f"while it is {list(shape)} for one of {list(square)}: resize it to the target's size, axis by axis",
+            )
 
 
 @check()
@@ -130,7 +151,9 @@ def check_num_classes(ctx: Context) -> None:
             f"built with num_classes={classes}, all logits are multiples of one map: the classes cannot be told apart",
         )
         with torch.no_grad():
+            alone = ctx.output(model, ctx.input(1, dtype=torch.float32))
             trained = ctx.outputs(model.train(), ctx.input(dtype=torch.float32))
+        expect_shape(ctx, alone, 1, ctx.size, f"built with num_classes={classes}, ", classes)
         for index, output in enumerate(trained):
             got = list(output.shape)
             expect(
@@ -138,6 +161,10 @@ def check_num_classes(ctx: Context) -> None:
                 f"built with num_classes={classes}, output {index} of {len(trained)} in training mode is {got}, "
                 f"expected {[2, classes]} and {ctx.claims.ndim} spatial axes",
             )
+
+
+BALANCE = 0.03
+"""Of the extreme logits of both signs, over several networks with weights of random signs."""
 
 
 @check()
@@ -152,13 +179,13 @@ def check_raw_logits(ctx: Context) -> Measurement | None:
 def _growth(ctx: Context, classes: int, *, training: bool = False) -> list[float]:
     """How much further the logits of each output spread with weights 16 times larger: they must be raw ones."""
     extremes: list[list[float]] = []
-    for seed in range(4):
+    for seed in range(8):
         loud = _loud_outputs(ctx, classes, 4.0, seed, training=training)
         for out in loud:
             _expect_unnormalised(out)
         before = extremes or [[] for _ in loud]
         extremes = [[*old, float(out.min()), float(out.max())] for old, out in zip(before, loud, strict=True)]
-        if all(min(found) < 0 < max(found) for found in extremes):
+        if all(_balance(found) > BALANCE for found in extremes):
             break
     ratios = []
     for index, louder in enumerate(_loud_outputs(ctx, classes, 64.0, seed, training=training)):
@@ -167,6 +194,14 @@ def _growth(ctx: Context, classes: int, *, training: bool = False) -> list[float
         what = f"{f'in training output {index}, ' if training else ''}with num_classes={classes} and enlarged weights"
         expect(low < 0, f"{what} no logit is negative: a ReLU, softplus or sigmoid in the head", low, 0.0)
         expect(high > 0, f"{what} no logit is positive: a log-softmax or log-sigmoid in the head", high, 0.0)
+        balance = _balance(extremes[index])
+        expect(
+            balance > BALANCE,
+            f"{what} logits reach from {low:.3g} to {high:.3g} over {seed + 1} networks: one sign is held down by an "
+            "activation in the head, as LeakyReLU, ELU or GELU do",
+            balance,
+            BALANCE,
+        )
         expect(
             ratio > 3,
             f"{what}, another 16 times larger, logits span {ratio:.3g} times as much, expected more than 3: bounded "
@@ -176,6 +211,12 @@ def _growth(ctx: Context, classes: int, *, training: bool = False) -> list[float
         )
         ratios.append(ratio)
     return ratios
+
+
+def _balance(extremes: list[float]) -> float:
+    """The largest logit of the rarer sign against the largest of the other; not positive where there is but one."""
+    low, high = min(extremes), max(extremes)
+    return min(-low, high) / max(-low, high, 1e-300)
 
 
 def _loud_outputs(ctx: Context, classes: int, factor: float, seed: int, *, training: bool) -> list[Tensor]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import threading
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from unetzoo.conformance.check import CheckFailed, Measurement, agree, check, expect, worst
@@ -21,18 +22,18 @@ MOST_INTERRUPTS = 16
 
 @check(devices="both")
 def check_eval_deterministic(ctx: Context) -> Measurement | None:
-    """Two eval forwards of one input are bitwise equal."""
+    """Two eval forwards of one input are bitwise equal, of a large image too."""
     if ctx.device.type == "cuda":
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.benchmark = False
-    for dtype in (torch.float32, torch.float64):
+    cases = [(torch.float32, ctx.size), (torch.float64, ctx.size), *((torch.float32, s) for s in ctx.long_sizes()[:1])]
+    for dtype, size in cases:
         model = ctx.eval_model(dtype=dtype)
-        x = ctx.input(dtype=dtype)
+        x = ctx.input(size=size, dtype=dtype)
         with torch.no_grad():
             first, second = ctx.output(model, x), ctx.output(model, x)
-        figure = agree(
-            second, first, 0.0, "the second of two eval forwards", "Dropout without `training=self.training`, or noise?"
-        )
+        what = f"the second of two eval forwards at size {list(size)}"
+        figure = agree(second, first, 0.0, what, "Dropout without `training=self.training`, or noise?")
     return figure
 
 
@@ -40,12 +41,15 @@ def check_eval_deterministic(ctx: Context) -> Measurement | None:
 def check_eval_rng_pure(ctx: Context) -> None:
     """An eval forward draws no random number."""
     model = ctx.eval_model(dtype=torch.float32)
-    x = ctx.input(dtype=torch.float32)
-    before = GlobalState.capture()
-    with torch.no_grad():
-        ctx.output(model, x)
-    moved = before.rng_changes()
-    expect(not moved, f"an eval forward moved the random generator of {', '.join(moved)}: draw in training mode alone")
+    for size in [ctx.size, ctx.odd_size(), *ctx.long_sizes()[:1]]:
+        x = ctx.input(size=size, dtype=torch.float32)
+        before = GlobalState.capture()
+        with torch.no_grad():
+            ctx.output(model, x)
+        moved = ", ".join(before.rng_changes())
+        expect(
+            not moved, f"an eval forward at size {list(size)} moved the random generator of {moved}; draw in training"
+        )
 
 
 @check(devices="both")
@@ -112,7 +116,7 @@ def check_history_independence(ctx: Context) -> Measurement | None:
     with torch.no_grad():
         expected = ctx.output(ctx.eval_model(warm=False), x)
     figures = []
-    for other in [size for size in ctx.sizes() if size != ctx.size][:3]:
+    for other in [*[size for size in ctx.sizes() if size != ctx.size][:3], *ctx.long_sizes()[:1]]:
         model = ctx.eval_model(warm=False)
         with torch.no_grad():
             ctx.output(model, ctx.input(1, other))
@@ -248,15 +252,17 @@ def check_input_unmodified(ctx: Context) -> None:
 def check_reentrancy(ctx: Context) -> Measurement | None:
     """A call within a call, as threads interleave them, does not change the outer result."""
     model = ctx.eval_model()
-    x, other = ctx.input(1), 2 * ctx.input(1, seed=9) + 1
+    x = ctx.input(1)
+    sizes = (ctx.size, ctx.sizes()[0], ctx.sizes()[-1])  # the last is the smallest
+    others = [2 * ctx.input(1, size, seed=9) + 1 for size in sizes]
     with torch.no_grad():
         expected = ctx.output(model, x)
         leaves = [(name, m) for name, m in model.named_modules() if name and not list(m.children())]
         figures = []
-        for name, leaf in leaves[:: max(1, len(leaves) // MOST_INTERRUPTS)]:
+        for (name, leaf), other in zip(leaves[:: max(1, len(leaves) // MOST_INTERRUPTS)], itertools.cycle(others)):
             busy: list[bool] = []
 
-            def interrupt(*_: object, busy: list[bool] = busy) -> None:
+            def interrupt(*_: object, busy: list[bool] = busy, other: Tensor = other) -> None:
                 if not busy:
                     busy.append(True)
                     ctx.output(model, other)
@@ -308,12 +314,19 @@ def check_thread_safety(ctx: Context) -> Measurement | None:
 
 @check()
 def check_freeze_respected(ctx: Context) -> None:
-    """With every parameter frozen a forward leaves them frozen and builds no graph."""
+    """With every parameter frozen, forward, train() and eval() leave them frozen, and no graph is built."""
     model = ctx.train_model(dtype=torch.float32).requires_grad_(False)
     outputs = ctx.outputs(model, ctx.input(dtype=torch.float32))
-    thawed = [name for name, p in model.named_parameters() if p.requires_grad]
-    expect(not thawed, f"a training forward set requires_grad=True on {thawed[:4]}, which had been frozen")
+    _expect_frozen(model, "a training forward")
     expect(
         not any(out.requires_grad for out in outputs),
         "all parameters are frozen, yet the output requires grad: a tensor outside parameters() is trained",
     )
+    for call, switch in {"eval()": model.eval, "train()": model.train}.items():
+        switch()
+        _expect_frozen(model, call)
+
+
+def _expect_frozen(model: nn.Module, what: str) -> None:
+    thawed = [name for name, p in model.named_parameters() if p.requires_grad]
+    expect(not thawed, f"{what} set requires_grad=True on {thawed[:4]}, which had been frozen")
