@@ -31,7 +31,7 @@ class PadsAround(SmallUNet):
         return logits[..., more[1] // 2 :, more[0] // 2 :][..., : size[0], : size[1]]
 
 
-@planted("check_alignment", because=r"\+(0\.9|1\.0)\d pixels away")
+@planted("check_alignment", because=r"lies \+1\.00 pixels further")
 class CropsOtherSide(PadsAround):
     """Rounds up where it crops, and down where it pads."""
 
@@ -62,3 +62,24 @@ class WholeFactors(SmallUNet):
         y = y.repeat_interleave(factors[0], 2).repeat_interleave(factors[1], 3)
         rows, columns = (n - m for n, m in zip(skip.shape[2:], y.shape[2:], strict=True))
         return torch.cat([F.pad(y, (0, columns, 0, rows), mode="replicate"), skip], dim=1)
+
+
+@planted("check_alignment", because=r"from stride 4 lies -4\.\d+ pixels away")
+class ShiftsCoarsest(SmallUNet):
+    """Pads its coarsest features on one side, which its skips outweigh."""
+
+    def encode(self, x: Tensor) -> list[Tensor]:
+        *finer, coarsest = super().encode(x)
+        return [*finer, 0.3 * F.pad(coarsest, (1, 0, 1, 0))[..., :-1, :-1]]
+
+
+@planted("check_alignment", because=r"from stride 2 lies \+1\.00 pixels further")
+class KeepsTheLastPixels(SmallUNet):
+    """Rounds up in pooling, doubles, and cuts off what is too much in front."""
+
+    def down(self, x: Tensor) -> Tensor:
+        return F.max_pool2d(x, 2, ceil_mode=True)
+
+    def merge(self, y: Tensor, skip: Tensor, index: int) -> Tensor:
+        rows, columns = skip.shape[2:]
+        return torch.cat([F.interpolate(y, scale_factor=2)[..., -rows:, -columns:], skip], dim=1)

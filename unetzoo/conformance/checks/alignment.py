@@ -48,8 +48,7 @@ def _offset_along(ctx: Context, model: nn.Module, axis: int, bound: float) -> fl
     _expect_aligned(offset, chance, axis, bound, size)
     _expect_paths_aligned(ctx, model, size, axis, bound)
     _expect_near_at_an_odd_size(ctx, model, tuple(s + (a == axis) for a, s in enumerate(size)), axis, bound)
-    if bound == 0.5 and abs(offset) < WHOLE and step > 1:
-        _expect_aligned_off_the_period(ctx, model, size, axis)
+    _expect_paths_in_place_off_the_period(ctx, model, size, axis, radius)
     return max(abs(offset) - chance, 0.0)
 
 
@@ -105,16 +104,43 @@ def _expect_near_at_an_odd_size(ctx: Context, model: nn.Module, odd: Axes, axis:
         )
 
 
-def _expect_aligned_off_the_period(ctx: Context, model: nn.Module, size: Axes, axis: int) -> None:
-    """Where padding and cropping do not match, the output is off by whole pixels at some sizes.
+def _expect_paths_in_place_off_the_period(ctx: Context, model: nn.Module, size: Axes, axis: int, radius: int) -> None:
+    """Where rounding up and cropping, or padding and cropping, do not match, paths are off by whole pixels.
 
-    Networks that resample by fractions are off by fractions there, by nature, and are let pass.
+    Alike in all of the image, that is. Networks that resample by fractions are off by fractions at sizes off the
+    period, more so here than there, by nature; and those that take the nearest pixel back by less than the stride.
     """
-    longer = (tuple(s + more * (a == axis) for a, s in enumerate(size)) for more in (1, 2, 3))
-    found = {odd: _offset(ctx, model, odd, axis) for odd in longer if odd == ctx.claims.legal(odd)}
-    if all(abs(offset - round(offset)) < WHOLE for offset, _ in found.values()):
-        for odd, (offset, chance) in found.items():
-            _expect_aligned(offset, chance, axis, 0.5, odd)
+    step = period(ctx.claims)[axis]
+    starts = (radius, radius + 2 * step, radius + 5 * step)
+    usual = _path_offsets(ctx, model, size, axis, radius)
+    for odd in (tuple(s + more * (a == axis) for a, s in enumerate(size)) for more in (1, 2, 3)):
+        if odd != ctx.claims.legal(odd):
+            continue
+        found = [_path_offsets(ctx, model, odd, axis, start) for start in starts]
+        for stride in usual.keys() & set.intersection(*map(set, found)):
+            shifts = [offsets[stride] - usual[stride] for offsets in found]
+            whole = all(abs(shift - round(shifts[0])) < WHOLE for shift in shifts)
+            expect(
+                not whole or 0.5 - stride < shifts[0] < 0.5,
+                f"of an image of {list(odd)}, what output pixels take from stride {stride} lies {shifts[0]:+.2f} "
+                f"pixels further along axis {axis} than of one of {list(size)}: padding or rounding on one side and "
+                "cropping on the other",
+                abs(shifts[0]),
+                0.5,
+            )
+
+
+def _path_offsets(ctx: Context, model: nn.Module, size: Axes, axis: int, start: int) -> dict[int, float]:
+    """By stride, how far from a block of the output the pixels lie that it takes something from on that path.
+
+    Of a constant image: of equal pixels a maximum is always the first, at any size.
+    """
+    x = torch.ones((1, ctx.in_channels, *size), dtype=torch.float64, device=ctx.device, requires_grad=True)
+    block, centre = _block(ctx, ctx.output(model, x), axis, start)
+    gradients = path_gradients(x, block.sum())
+    whole = max(float(gradient.abs().max()) for gradient in gradients.values())
+    felt = {s: g for s, g in gradients.items() if s != GLOBAL and float(g.abs().max()) > 1e-6 * whole}
+    return {stride: _centroid(gradient, axis, centre)[0] for stride, gradient in felt.items()}
 
 
 def _offset(ctx: Context, model: nn.Module, size: Axes, axis: int, start: int | None = None) -> tuple[float, float]:

@@ -117,10 +117,10 @@ def check_mode_flags(ctx: Context) -> None:
     model = ctx.build().to(ctx.device)
     x = ctx.input(dtype=torch.float32)
     shapes: dict[bool, list[torch.Size]] = {}
-    calls = {"train()": model.train, "eval()": model.eval, "train(True)": lambda: model.train(True)}
-    for name, call in (calls | {"train(False)": lambda: model.train(False)}).items():
+    switches = {"train()": model.train, "eval()": model.eval, "train(True)": lambda: model.train(True)}
+    for name, switch in (switches | {"train(False)": lambda: model.train(False)}).items():
         mode = name.startswith("train") and "False" not in name
-        returned = call()
+        returned = switch()
         expect(
             returned is model, f"{name} returned {type(returned).__name__}, expected the network itself: `return self`"
         )
