@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable
 
 import torch
@@ -117,9 +118,13 @@ def check_mode_flags(ctx: Context) -> None:
     model = ctx.build().to(ctx.device)
     x = ctx.input(dtype=torch.float32)
     shapes: dict[bool, list[torch.Size]] = {}
-    switches = {"train()": model.train, "eval()": model.eval, "train(True)": lambda: model.train(True)}
-    for name, switch in (switches | {"train(False)": lambda: model.train(False)}).items():
-        mode = name.startswith("train") and "False" not in name
+    switches: dict[str, tuple[bool, Callable[[], nn.Module]]] = {
+        "train()": (True, model.train),
+        "eval()": (False, model.eval),
+        "train(True)": (True, functools.partial(model.train, True)),
+        "train(False)": (False, functools.partial(model.train, False)),
+    }
+    for name, (mode, switch) in switches.items():
         returned = switch()
         expect(
             returned is model, f"{name} returned {type(returned).__name__}, expected the network itself: `return self`"
