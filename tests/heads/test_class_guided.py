@@ -3,6 +3,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+import unetzoo
 from unetzoo.heads.class_guided import ClassGuidedHead
 from unetzoo.heads.conv import ConvHead
 
@@ -52,3 +53,11 @@ def test_gradients_pass_a_closed_gate_as_its_probability_lets_them() -> None:
     torch.testing.assert_close(x.grad, probability * through_convolution)
     assert head.classify.weight.grad is not None
     assert head.classify.weight.grad.any()
+
+
+def test_a_fresh_network_silences_no_image() -> None:
+    small = {"encoder": {"channels": [4, 8, 8, 8, 8]}, "decoder": {"width": 4}}
+    for seed in range(8):
+        torch.manual_seed(seed)
+        model = unetzoo.create("unet3p_cgm", num_classes=2, **small).eval()
+        assert all(logits.any() for logits in model(torch.randn(4, 3, 32, 32)))

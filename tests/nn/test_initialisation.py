@@ -117,3 +117,12 @@ def test_the_attention_networks_draw_their_normalisation_gains_around_one():
     gains = torch.cat([m.weight.detach() for m in model.modules() if isinstance(m, nn.BatchNorm3d)])
     assert gains.mean().item() == pytest.approx(1, abs=5 * 0.02 / math.sqrt(len(gains)))
     assert gains.std().item() == pytest.approx(0.02, rel=5 / math.sqrt(2 * len(gains)))
+
+
+def test_what_a_part_begins_at_zero_stays_there_with_its_bias():
+    gate = nn.Conv2d(4, 2, 1)
+    nn.init.zeros_(gate.weight)
+    nn.init.ones_(gate.bias)
+    make_initialiser({"name": "kaiming_normal", "bias": "zeros"})(gate)
+    assert not gate.weight.any()
+    assert gate.bias.eq(1).all()

@@ -18,7 +18,8 @@ class ClassGuidedHead(ConvHead):
     A classifier of two classes on the last of the decoded features (dropout, 1x1 convolution, global maximum)
     decides for the whole image; its decision, 0 or 1, multiplies the logits. The gradient goes through as if its
     probability did ("straight-through", Bengio et al., 2013), so that the classifier learns and the segmentation
-    does so for images that it takes for empty.
+    does so for images that it takes for empty. A fresh classifier takes every image for one that shows something:
+    weights at random would silence half of the networks.
     """
 
     def __init__(
@@ -44,6 +45,8 @@ class ClassGuidedHead(ConvHead):
         )
         self.drop = nn.Dropout(dropout)
         self.classify = dims.conv(ndim)(channels[-1], 2, 1)
+        nn.init.zeros_(self.classify.get_parameter("weight"))
+        self.classify.bias = nn.Parameter(torch.tensor([0.0, 1.0]))
 
     def forward(self, features: list[torch.Tensor], size: Sequence[int]) -> torch.Tensor | list[torch.Tensor]:
         """Return gated logits at `size`; the list of all levels' in training mode with deep supervision."""

@@ -34,6 +34,8 @@ SCHEMES: dict[str, Callable[[torch.Tensor, float, float], torch.Tensor]] = {
 class Initialiser:
     """Initialises the convolutions and linear layers of a module by one of `SCHEMES`, and its normalisation.
 
+    A layer whose part begins it at zero, as that of a gate, stays there, with the bias that the part gave it.
+
     Attributes:
         scheme: `gaussian` has the deviation sqrt(2 / N) for N inputs to a neuron (Ronneberger et al., "U-Net", 2015,
             section 3; He et al., ICCV 2015), those of a strided transposed convolution counted right; `default` is
@@ -53,7 +55,7 @@ class Initialiser:
     def __call__(self, module: nn.Module) -> nn.Module:
         """Initialise the module in place and return it."""
         for layer in module.modules():
-            if isinstance(layer, WEIGHTED):
+            if isinstance(layer, WEIGHTED) and (layer.weight.is_meta or layer.weight.any()):
                 SCHEMES[self.scheme](layer.weight, _inputs(layer), self.slope)
                 if self.bias == "zeros" and layer.bias is not None:
                     layer.bias.zero_()
