@@ -254,7 +254,7 @@ def check_reentrancy(ctx: Context) -> Measurement | None:
     model = ctx.eval_model()
     x = ctx.input(1)
     sizes = (ctx.size, ctx.sizes()[0], ctx.sizes()[-1])  # the last is the smallest
-    others = [2 * ctx.input(1, size, seed=9) + 1 for size in sizes]
+    others = [2 * ctx.input(2, size, seed=9) + 1 for size in sizes]
     with torch.no_grad():
         expected = ctx.output(model, x)
         leaves = [(name, m) for name, m in model.named_modules() if name and not list(m.children())]
