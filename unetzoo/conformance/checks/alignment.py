@@ -49,7 +49,7 @@ def _offset_along(ctx: Context, model: nn.Module, axis: int, bound: float) -> fl
     _expect_near_at_an_odd_size(ctx, model, tuple(s + (a == axis) for a, s in enumerate(size)), axis, bound)
     if not any(claims.margin):  # maps that are cropped have no stride against the image
         _expect_paths_aligned(ctx, model, size, axis, bound)
-        _expect_paths_in_place_off_the_period(ctx, model, size, axis, radius)
+        _expect_paths_in_place_off_the_period(ctx, model, size, axis, radius, bound)
     return max(abs(offset) - chance, 0.0)
 
 
@@ -105,7 +105,9 @@ def _expect_near_at_an_odd_size(ctx: Context, model: nn.Module, odd: Axes, axis:
         )
 
 
-def _expect_paths_in_place_off_the_period(ctx: Context, model: nn.Module, size: Axes, axis: int, radius: int) -> None:
+def _expect_paths_in_place_off_the_period(
+    ctx: Context, model: nn.Module, size: Axes, axis: int, radius: int, bound: float
+) -> None:
     """Where rounding up and cropping, or padding and cropping, do not match, paths are off by whole pixels.
 
     Alike in all of the image, that is. Networks that resample by fractions are off by fractions at sizes off the
@@ -122,12 +124,12 @@ def _expect_paths_in_place_off_the_period(ctx: Context, model: nn.Module, size: 
             shifts = [offsets[stride] - usual[stride] for offsets in found]
             whole = all(abs(shift - round(shifts[0])) < WHOLE for shift in shifts)
             expect(
-                not whole or 0.5 - stride < shifts[0] < 0.5,
+                not whole or bound - stride < shifts[0] < bound,
                 f"of an image of {list(odd)}, what output pixels take from stride {stride} lies {shifts[0]:+.2f} "
                 f"pixels further along axis {axis} than of one of {list(size)}: padding or rounding on one side and "
                 "cropping on the other",
                 abs(shifts[0]),
-                0.5,
+                bound,
             )
 
 
