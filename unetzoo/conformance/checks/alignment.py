@@ -124,7 +124,7 @@ def _expect_paths_in_place_off_the_period(
             shifts = [offsets[stride] - usual[stride] for offsets in found]
             whole = all(abs(shift - round(shifts[0])) < WHOLE for shift in shifts)
             expect(
-                not whole or bound - stride < shifts[0] < bound,
+                not whole or 1 - bound - stride < shifts[0] < bound,
                 f"of an image of {list(odd)}, what output pixels take from stride {stride} lies {shifts[0]:+.2f} "
                 f"pixels further along axis {axis} than of one of {list(size)}: padding or rounding on one side and "
                 "cropping on the other",
