@@ -119,10 +119,11 @@ def test_the_attention_networks_draw_their_normalisation_gains_around_one():
     assert gains.std().item() == pytest.approx(0.02, rel=5 / math.sqrt(2 * len(gains)))
 
 
-def test_what_a_part_begins_at_zero_stays_there_with_its_bias():
+def test_a_layer_that_its_part_has_begun_is_left_alone():
     gate = nn.Conv2d(4, 2, 1)
     nn.init.zeros_(gate.weight)
     nn.init.ones_(gate.bias)
+    gate.initialised = True
     make_initialiser({"name": "kaiming_normal", "bias": "zeros"})(gate)
     assert not gate.weight.any()
     assert gate.bias.eq(1).all()

@@ -34,7 +34,7 @@ SCHEMES: dict[str, Callable[[torch.Tensor, float, float], torch.Tensor]] = {
 class Initialiser:
     """Initialises the convolutions and linear layers of a module by one of `SCHEMES`, and its normalisation.
 
-    A layer whose part begins it at zero, as that of a gate, stays there, with the bias that the part gave it.
+    A layer that its part has begun in a way of its own, and marked with `initialised = True`, is left alone.
 
     Attributes:
         scheme: `gaussian` has the deviation sqrt(2 / N) for N inputs to a neuron (Ronneberger et al., "U-Net", 2015,
@@ -55,7 +55,7 @@ class Initialiser:
     def __call__(self, module: nn.Module) -> nn.Module:
         """Initialise the module in place and return it."""
         for layer in module.modules():
-            if isinstance(layer, WEIGHTED) and (layer.weight.is_meta or layer.weight.any()):
+            if isinstance(layer, WEIGHTED) and not getattr(layer, "initialised", False):
                 SCHEMES[self.scheme](layer.weight, _inputs(layer), self.slope)
                 if self.bias == "zeros" and layer.bias is not None:
                     layer.bias.zero_()
