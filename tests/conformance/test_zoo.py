@@ -18,7 +18,7 @@ ONE_A_STAGE = {"encoder": {"depths": [1] * 5, "classifier": 512}}
 FEW_BLOCKS = {"encoder": {"depths": [1, 2, 1, 1, 1]}, "decoder": {"depths": [1, 1, 2, 1]}}
 NARROW: dict[str, dict[str, dict[str, object]]] = {
     "swin_unet": {"model": {"embed_dim": 12, "heads": [1, 1, 2, 2]}},
-    "tiramisu": {"encoder": {"depths": [2] * 6}, "decoder": {"depths": [2] * 5}},
+    "tiramisu": {"encoder": {"depths": [1] * 6}, "decoder": {"depths": [1] * 5}},
     "transunet": {"model": TRANSFORMER},
     "transunet_vit": {"model": TRANSFORMER},
     **dict.fromkeys(("fcn8s", "fcn8s_at_once", "fcn16s", "fcn32s"), ONE_A_STAGE),
@@ -27,8 +27,19 @@ NARROW: dict[str, dict[str, dict[str, object]]] = {
     "nnunet_resenc": {"encoder": {"depths": [1, 2, 1, 1, 1, 1]}},
     **{name: {"head": {"hidden": 64}} for name in unetzoo.list_models("*link*") if "/" not in name},
 }
-# A minute of a core each and more: their backbones come in one width.
-HEAVY = {"ternausnet11", "transunet", *unetzoo.list_models("torchvision/*")}
+# A minute of a core each and more: their backbones come in one width, or their volumes are large.
+HEAVY = {"ternausnet11", "transunet", *unetzoo.list_models("torchvision/*"), "monai/vnet", "nnunet_plain_anisotropic"}
+# Half a minute and more, and but little different from another: an everyday run holds that other one to the suite.
+SIBLINGS = {
+    "attention_unet3d_deconv": "attention_unet3d",
+    "isnet": "u2net",
+    "monai/swinunetr": "swin_unet",
+    "smp/unetplusplus": "smp/unet",
+    "u2netp": "u2net",
+    "unet3p": "unet3p_deep",
+    "unet_valid_bn": "unet_valid",
+    "wnet_big": "wnet",
+}
 # Narrowed, these are another network again.
 ALIKE = {
     "dlinknet101": "dlinknet50",
@@ -36,6 +47,7 @@ ALIKE = {
     "linknext": "linknet34",
     "diffusers_unet2d_base": "diffusers_unet2d",
 }
+LEFT_OUT = {*HEAVY, *SIBLINGS, *ALIKE}
 # All levels of an unpadded network take volumes of up to 188 voxels a side, the first two 20; they lose so many.
 MARGINS_OF_TWO = {"unet_valid": 16, "unet_valid_bn": 18, "unet_three_level": 16}
 # With all their levels these networks take volumes too large for a CPU, or minutes; in 2-D they have them all.
@@ -55,8 +67,8 @@ TARGETS = [(name, ndim) for name in unetzoo.list_models() for ndim in unetzoo.in
 # The full suite, which holds the fast one.
 FULL = [
     ("unet3d", 3),
-    *[(name, 2) for name in ("unet", "linknet", "attention_unet", "segnet", "resunet", "unetpp", "vnet", "mednext_s")],
-    *[(name, 2) for name in ("diffusers_unet2d_tiny", "smp/unet", "monai/segresnet")],
+    *[(name, 2) for name in ("unet", "unet_quarter", "linknet", "attention_unet", "resunet", "vnet", "dunet")],
+    *[(name, 2) for name in ("autoencoder", "fcn8s_deconv", "smp/pspnet", "monai/segresnet")],
 ]
 
 SMALL_ENCODER = {"encoder": "timm/test_resnet"}
@@ -181,13 +193,19 @@ def slow_unless(quick: bool, *case: object) -> object:
 @pytest.mark.parametrize(
     ("name", "ndim"),
     [
-        slow_unless(ndim == min(unetzoo.info(name).ndim) and name not in HEAVY, name, ndim)
+        slow_unless(ndim == min(unetzoo.info(name).ndim) and name not in LEFT_OUT, name, ndim)
         for name, ndim in [*TARGETS, *[(name, 2) for name in ADAPTERS]]
         if (name, ndim) not in FULL
     ],
 )
 def test_every_model_and_adapter_passes_the_fast_suite(name: str, ndim: int) -> None:
     check_small(name, ndim, fast=True)
+
+
+@pytest.mark.parametrize(("name", "other"), {**SIBLINGS, **ALIKE}.items())
+def test_what_an_everyday_run_leaves_to_another_network_is_not_left_out_there(name: str, other: str) -> None:
+    assert name in unetzoo.list_models("*") + list(ADAPTERS)
+    assert other not in LEFT_OUT
 
 
 @pytest.mark.parametrize(("name", "same"), ALIKE.items())

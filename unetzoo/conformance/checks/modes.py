@@ -173,7 +173,8 @@ def check_stochastic_honest(ctx: Context) -> Measurement | None:
         torch.manual_seed(100 + seed)
         with torch.no_grad():
             outputs.append(ctx.output(model, x))
-    random = any(not torch.equal(out, outputs[0]) for out in outputs[1:])
+    # Behind a layer that begins at zero dropout shows in the gradients alone.
+    random = any(not torch.equal(out, outputs[0]) for out in outputs[1:]) or _gradients_differ(ctx, model, x)
     active = [name for name, m in model.named_modules() if _drops(m)]
     if "stochastic_train" in ctx.claims.declared and not ctx.claims.stochastic_train:
         return agree(
@@ -184,6 +185,16 @@ def check_stochastic_honest(ctx: Context) -> Measurement | None:
         f"training forwards under six seeds are equal, though {active[:4] or 'dropout is declared'}: it never fires",
     )
     return None
+
+
+def _gradients_differ(ctx: Context, model: nn.Module, x: Tensor) -> bool:
+    found = []
+    for seed in (1, 2):
+        model.zero_grad(set_to_none=True)
+        torch.manual_seed(seed)
+        ctx.loss(ctx.outputs(model, x)).backward()
+        found.append([p.grad for p in model.parameters() if p.grad is not None])
+    return any(not torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
 def _drops(module: nn.Module) -> bool:
