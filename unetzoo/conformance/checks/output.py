@@ -179,28 +179,27 @@ def check_raw_logits(ctx: Context) -> Measurement | None:
 def _growth(ctx: Context, classes: int, *, training: bool = False) -> list[float]:
     """How much further the logits of each output spread with weights 16 times larger: they must be raw ones."""
     extremes: list[list[float]] = []
-    found: list[list[Tensor]] = []
+    ratios: list[float] = []
     for seed in range(8):
-        found.append(_loud_outputs(ctx, classes, 4.0, seed, training=training))
-        for out in found[-1]:
+        loud = _loud_outputs(ctx, classes, 4.0, seed, training=training)
+        for out in loud:
             _expect_unnormalised(out)
-        before = extremes or [[] for _ in found[-1]]
-        extremes = [[*old, float(out.min()), float(out.max())] for old, out in zip(before, found[-1], strict=True)]
-        if all(_balance(both) > BALANCE for both in extremes):
+        before = extremes or [[] for _ in loud]
+        extremes = [[*old, float(out.min()), float(out.max())] for old, out in zip(before, loud, strict=True)]
+        if not any(ratios):  # a gate may silence some of the networks
+            louder = _loud_outputs(ctx, classes, 64.0, seed, training=training)
+            ratios = [_span(more) / max(_span(out), 1e-300) for more, out in zip(louder, loud, strict=True)]
+        if any(ratios) and all(_balance(found) > BALANCE for found in extremes):
             break
-    # A gate may silence some of the networks.
-    loudest = max(range(len(found)), key=lambda seed: min(_span(out) for out in found[seed]))
-    ratios = []
-    for index, louder in enumerate(_loud_outputs(ctx, classes, 64.0, loudest, training=training)):
+    for index, ratio in enumerate(ratios):
         low, high = min(extremes[index]), max(extremes[index])
-        ratio = _span(louder) / max(_span(found[loudest][index]), 1e-300)
         what = f"{f'in training output {index}, ' if training else ''}with num_classes={classes} and enlarged weights"
         expect(low < 0, f"{what} no logit is negative: a ReLU, softplus or sigmoid in the head", low, 0.0)
         expect(high > 0, f"{what} no logit is positive: a log-softmax or log-sigmoid in the head", high, 0.0)
         balance = _balance(extremes[index])
         expect(
             balance > BALANCE,
-            f"{what} logits reach from {low:.3g} to {high:.3g} over {len(found)} networks: one sign is held down by an "
+            f"{what} logits reach from {low:.3g} to {high:.3g} over {seed + 1} networks: one sign is held down by an "
             "activation in the head, as LeakyReLU, ELU or GELU do",
             balance,
             BALANCE,
@@ -212,7 +211,6 @@ def _growth(ctx: Context, classes: int, *, training: bool = False) -> list[float
             ratio,
             3,
         )
-        ratios.append(ratio)
     return ratios
 
 
