@@ -68,7 +68,7 @@ TARGETS = [(name, ndim) for name in unetzoo.list_models() for ndim in unetzoo.in
 FULL = [
     ("unet3d", 3),
     *[(name, 2) for name in ("unet", "unet_quarter", "linknet", "attention_unet", "resunet", "vnet", "dunet")],
-    *[(name, 2) for name in ("autoencoder", "fcn8s_deconv", "smp/pspnet", "monai/segresnet")],
+    *[(name, 2) for name in ("autoencoder", "fcn8s_deconv", "smp/unet", "monai/segresnet")],
 ]
 
 SMALL_ENCODER = {"encoder": "timm/test_resnet"}
