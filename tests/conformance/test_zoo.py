@@ -37,7 +37,9 @@ SIBLINGS = {
     "smp/unetplusplus": "smp/unet",
     "u2netp": "u2net",
     "unet3p": "unet3p_deep",
-    "unet_valid_bn": "unet_valid",
+    "unet_seven_level": "unet",
+    "unet_valid": "unet_three_level",
+    "unet_valid_bn": "unet_three_level",
     "wnet_big": "wnet",
 }
 # Narrowed, these are another network again.
@@ -67,16 +69,21 @@ TARGETS = [(name, ndim) for name in unetzoo.list_models() for ndim in unetzoo.in
 # The full suite, which holds the fast one.
 FULL = [
     ("unet3d", 3),
-    *[(name, 2) for name in ("unet", "unet_quarter", "linknet", "attention_unet", "resunet", "vnet", "dunet")],
-    *[(name, 2) for name in ("autoencoder", "fcn8s_deconv", "smp/unet", "monai/segresnet")],
+    *[(name, 2) for name in ("unet", "unet_quarter", "linknet", "resunet", "vnet", "dunet", "autoencoder")],
+    *[(name, 2) for name in ("fcn8s_deconv", "smp/unet", "monai/attentionunet", "monai/segresnet")],
 ]
 
 SMALL_ENCODER = {"encoder": "timm/test_resnet"}
+THREE_DEEP = {"encoder_depth": 3, "decoder_channels": [16, 8, 8]}
 SMP_WIDTHS: dict[str, Mapping[str, object]] = {
-    **{f"smp/{name}": {"decoder_channels": [16, 16, 8, 8, 8]} for name in ("unet", "unetplusplus", "manet")},
-    **{f"smp/{name}": {"decoder_channels": 32} for name in ("deeplabv3", "deeplabv3plus", "upernet")},
+    "smp/unet": THREE_DEEP,
+    "smp/unetplusplus": THREE_DEEP,
+    "smp/manet": THREE_DEEP | {"decoder_pab_channels": 16},
+    "smp/linknet": {"encoder_depth": 3},
+    **{f"smp/{name}": {"decoder_channels": 32} for name in ("deeplabv3", "deeplabv3plus")},
+    "smp/upernet": {"encoder_depth": 4, "decoder_channels": 16},
     "smp/fpn": {"decoder_pyramid_channels": 32, "decoder_segmentation_channels": 32},
-    "smp/segformer": {"decoder_segmentation_channels": 32},
+    "smp/segformer": {"encoder_depth": 4, "decoder_segmentation_channels": 32},
     "smp/pspnet": {"psp_out_channels": 32},
 }
 FLAT = {"channels": [8, 16, 32], "strides": [2, 2]}

@@ -29,7 +29,7 @@ class _ResidualGroup(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.body(x)
         if self.training:
-            keep = torch.rand(len(x), 1, 1, 1, dtype=x.dtype, device=x.device) >= self.rate
+            keep = torch.rand(len(x), 1, 1, 1, device=x.device) >= self.rate
             y = y * keep / (1 - self.rate)
         return x + y
 
@@ -181,6 +181,65 @@ class WindowAttention(nn.Module):
         return self.head(x + self.mlp(x))
 
 
+class _ShiftedWindow(_Window):
+    """Windows over the borders of others, by rolling the image; pixels that rolling made neighbours are masked."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        k, s = self.window, self.window // 2
+        x = F.pad(x, (0, -w % k, 0, -h % k)).roll((-s, -s), (2, 3))
+        rows, columns = (size // k for size in x.shape[2:])
+        sides = [torch.arange(size, device=x.device) >= size - s for size in x.shape[2:]]
+        regions = self._windows((2 * sides[0][:, None] + sides[1]).view(1, 1, *x.shape[2:]).repeat(n, 1, 1, 1))
+        t = self._windows(x)
+        q, key, v = self.qkv(self.norm(t)).reshape(len(t), k * k, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
+        apart = (regions != regions.transpose(1, 2))[:, None]
+        scores = q @ key.transpose(-1, -2) * (c // self.heads) ** -0.5 + self.bias
+        y = scores.masked_fill(apart, float("-inf")).softmax(-1) @ v
+        y = self.out(y.transpose(1, 2).reshape(len(t), k * k, c)).reshape(n, rows, columns, k, k, c).transpose(2, 3)
+        y = x + y.reshape(n, rows * k, columns * k, c).permute(0, 3, 1, 2)
+        return y.roll((s, s), (2, 3))[..., :h, :w]
+
+    def _windows(self, x: Tensor) -> Tensor:
+        k = self.window
+        t = x.unflatten(2, (-1, k)).unflatten(4, (-1, k))  # n, c, rows, k, columns, k
+        return t.permute(0, 2, 4, 3, 5, 1).reshape(-1, k * k, x.shape[1])
+
+
+class ShiftedWindowAttention(nn.Module):
+    """Patches of two by two pixels; attention within windows of them, then within windows shifted by half of one."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(in_channels, 16, 2, stride=2)
+        self.blocks = nn.Sequential(_Window(16, 2, 4), _ShiftedWindow(16, 2, 4))
+        self.head = nn.ConvTranspose2d(16, num_classes, 2, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h, w = x.shape[2:]
+        return self.head(self.blocks(self.stem(F.pad(x, (0, w % 2, 0, h % 2)))))[..., :h, :w]
+
+
+class LinearAttention(nn.Module):
+    """Attention without softmax, its keys and values from patches of eight by eight pixels."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(in_channels, 8, 3, padding=1), nn.GroupNorm(2, 8), nn.ReLU())
+        self.query = nn.Conv2d(8, 16, 1)
+        self.patches = nn.Conv2d(8, 24, 8, stride=8)
+        self.head = nn.Conv2d(8, num_classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        h, w = x.shape[2:]
+        query = F.elu(self.query(x)).flatten(2) + 1
+        key, value = self.patches(F.pad(x, (0, -w % 8, 0, -h % 8))).flatten(2).split((16, 8), dim=1)
+        key = F.elu(key) + 1
+        context = (key / key.sum(2, keepdim=True)) @ value.transpose(1, 2)
+        return self.head(x + (context.transpose(1, 2) @ query).unflatten(2, (h, w)))
+
+
 class CoordinateNet(nn.Module):
     """Appends normalised coordinates, gates channels by global pooling, and pools by ceiling."""
 
@@ -297,6 +356,8 @@ UNFAMILIAR: list[Callable[..., nn.Module]] = [
     FourierMixing,
     SpectralNormed,
     WindowAttention,
+    ShiftedWindowAttention,
+    LinearAttention,
     CoordinateNet,
     Separable3d,
     FlatPooling,

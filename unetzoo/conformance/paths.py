@@ -22,12 +22,14 @@ GLOBAL = 1 << 20
 class Spectrum:
     """``alive`` strides carry gradient; ``connected`` ones have a path in the graph, alive or not.
 
-    ``decoded`` are the strides of maps that are made of coarser ones, where the skip of a U-Net would join.
+    ``decoded`` are the strides of maps that are made of coarser ones, where the skip of a U-Net would join. At full
+    resolution ``refined`` tells whether kernels see the image itself and, again, what has been enlarged.
     """
 
     alive: tuple[int, ...]
     connected: tuple[int, ...]
     decoded: tuple[int, ...]
+    refined: bool
 
     @property
     def dead(self) -> tuple[int, ...]:
@@ -42,10 +44,11 @@ def path_spectrum(x: Tensor, loss: Tensor) -> Spectrum:
     decoded = tuple(level for level in gradients if _is_decoded(level, nodes, strides))
     scale = float(sum(gradients.values(), torch.zeros_like(x)).abs().max())
     if scale == 0:
-        return Spectrum((), tuple(gradients), decoded)
+        return Spectrum((), tuple(gradients), decoded, refined=False)
     alive = [level for level, gradient in gradients.items() if float(gradient.abs().max()) > 1e-9 * scale]
+    refined = 1 in decoded and 1 not in alive and len(_sides(x, nodes, strides)) == 2
     connected = [level for level in gradients if _is_connected(level, loss.grad_fn, x, strides)]
-    return Spectrum(tuple(alive), tuple(connected), decoded)
+    return Spectrum(tuple(alive), tuple(connected), decoded, refined)
 
 
 def path_gradients(x: Tensor, loss: Tensor) -> dict[int, Tensor]:
@@ -143,6 +146,18 @@ def _is_decoded(level: int, nodes: list[Node], strides: dict[Node, int]) -> bool
     edges = {node: [after for after, _ in node.next_functions if after is not None] for node in nodes}
     behind = _reach([node for node in nodes if strides.get(node) == level], edges)
     return any(level < strides.get(node, 1) < GLOBAL for node in behind)
+
+
+def _sides(x: Tensor, nodes: list[Node], strides: dict[Node, int]) -> set[bool]:
+    """Of the convolutions of full resolution, with kernels of several pixels: whether coarser maps lie behind them."""
+    edges = {node: [after for after, _ in node.next_functions if after is not None] for node in nodes}
+    full = {node for node in nodes if strides.get(node) == 1 or getattr(node, "variable", None) is x}
+    kernels = [node for node in nodes if "Convolution" in node.name() and node in full and edges[node][0] in full]
+    return {
+        any(1 < strides.get(behind, 1) < GLOBAL for behind in _reach([node], edges))
+        for node in kernels
+        if max(node._saved_weight.shape[2:], default=1) > 1  # type: ignore[attr-defined]
+    }
 
 
 def _reach(starts: list[Node], edges: dict[Node, list[Node]]) -> set[Node]:

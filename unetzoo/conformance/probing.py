@@ -14,13 +14,13 @@ from unetzoo.conformance.check import CheckFailed
 from unetzoo.conformance.claims import Axes, Claims
 from unetzoo.conformance.context import Builder, perturb_parameters, tensors_in, warm_statistics
 from unetzoo.conformance.paths import GLOBAL, map_stride, path_spectrum
-from unetzoo.conformance.reach import affordable, period, receptive_field, shift_error, shift_window, space
+from unetzoo.conformance.reach import affordable, long_image, period, receptive_field, shift_error, space
 from unetzoo.nn.dims import per_axis
 
-FIRST_SIZES = {1: (64, 128, 256), 2: (64, 96, 128, 224, 256, 188, 572), 3: (32, 48, 64, 96, 128)}
+FIRST_SIZES = {1: (64, 128, 256, 32, 16), 2: (64, 96, 128, 224, 256, 188, 572, 32, 16), 3: (32, 48, 64, 96, 128, 16)}
 STEPS = (1, 2, 4, 8, 16, 32, 64, 7, 14, 28, 56)
 WIDE = 32
-"""Side, in coarsest strides, of an image that a chain of convolutions does not span."""
+"""Length, in coarsest strides, of an image that a chain of convolutions does not span."""
 SMALL_SIZES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 24, 32, 40, 48, 64, 96, 128)
 LONG = 8
 """How many times longer than the others the last axis of a volume is that shows its deepest levels."""
@@ -118,10 +118,10 @@ class Prober:
                     break
             else:
                 equal = [tuple(b + sign * step for b in base) for step in STEPS for sign in (1, -1) if step < min(base)]
-                raised_everywhere = not any(self._fits(size, margin) for size in equal)
-                if raised_everywhere:
+                if all(self._output_size(size) is None for size in equal):
                     return (1,) * len(base), (0,) * len(base), base
-                divisor.append(1)  # works on squares or on small images alone: left to check_output_shape to report
+                # Works on squares or small images alone, or gives one size: left to check_output_shape to report.
+                divisor.append(1)
         return tuple(divisor), tuple(b % d for b, d in zip(base, divisor, strict=True)), None
 
     def _tightest(self, base: Axes, divisor: Axes) -> tuple[Axes, Axes]:
@@ -215,11 +215,15 @@ class Prober:
         return tuple(s for s in path_spectrum(x, (out * noise).sum()).alive if s != GLOBAL)
 
     def _shift_period(self, model: nn.Module, claims: Claims, radius: Axes) -> Axes | None:
+        generator = torch.Generator().manual_seed(7)
+
+        def image(size: Axes) -> Tensor:
+            return torch.randn((1, self.in_channels, *size), generator=generator, dtype=torch.float64)
+
         shift = period(claims)
-        size = shift_window(claims, radius, shift)
-        x = torch.randn((1, self.in_channels, *size), generator=torch.Generator().manual_seed(7), dtype=torch.float64)
-        error, _ = shift_error(model, x, shift, claims, radius)
-        return shift if error < 1e-9 else None
+        by_axis = enumerate(zip(radius, shift, strict=True))
+        errors = (shift_error(model, image, claims, axis, r, p) for axis, (r, p) in by_axis)
+        return shift if all(error < 1e-9 for error in errors) else None
 
     def _coarsest_stride(self, base: Axes) -> int:
         """Ratio of the input to the smallest feature map that has more than one pixel, along whichever axis."""
@@ -256,15 +260,17 @@ class Prober:
         return not bool(out.any())
 
     def _sees_everything(self, model: nn.Module, claims: Claims, base: Axes) -> bool | None:
-        """Whether the centre of a wide image reaches its corner; None where a wide one is too costly to try."""
-        size = claims.legal(tuple(max(WIDE * claims.coarsest_stride, b) for b in base))
-        if claims.fixed_size is not None or not affordable(model, self.in_channels, size, base):
+        """Whether the middle of a long image reaches its end; None where that is too costly to try, as in volumes."""
+        last = claims.ndim - 1
+        size = long_image(claims, last, max(WIDE * claims.coarsest_stride, base[last]))
+        tried = claims.fixed_size is None and claims.ndim < 3
+        if not tried or not affordable(model, self.in_channels, size, claims, base):
             return None
         x = torch.zeros((1, self.in_channels, *size), dtype=torch.float64)
         x[space(s // 2 for s in size)] = torch.nan
         with torch.no_grad():
             out = tensors_in(model(x))[0]
-        return bool(out[space((slice(-1, None),) * claims.ndim)].isnan().any())
+        return bool(out[..., -1].isnan().any())
 
 
 def _uneven_stride(shape: Sequence[int], size: Axes) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import EllipsisType
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from unetzoo.conformance.claims import Axes, Claims
@@ -17,6 +19,8 @@ SIDES = {1: (128, 256, 512, 1024), 2: (64, 128, 192, 256, 384), 3: (32, 48, 64)}
 LENGTHS = (64, 128, 256, 512)
 MOST_MACS = 5e9
 """Largest forward that is run to measure the receptive field; a wider one is left unknown."""
+MOST_NUMBERS = 1e9
+"""That such a forward may write: of attention, memory runs out before the time does."""
 
 
 def space(at: Iterable[slice | int]) -> tuple[EllipsisType | slice | int, ...]:
@@ -29,11 +33,43 @@ def period(claims: Claims) -> Axes:
     return tuple(math.lcm(claims.coarsest_stride, d) for d in claims.divisor)
 
 
-def affordable(model: nn.Module, in_channels: int, size: Axes, reference: Axes) -> bool:
-    """Whether a forward at ``size`` stays within MOST_MACS, extrapolated from the count at ``reference``."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(torch.zeros((1, in_channels, *reference), dtype=next(model.parameters()).dtype))
-    return counter.get_total_flops() / 2 * math.prod(size) / math.prod(reference) <= MOST_MACS
+def affordable(model: nn.Module, in_channels: int, size: Axes, claims: Claims, reference: Axes) -> bool:
+    """Whether a forward at ``size`` stays within MOST_MACS and MOST_NUMBERS, by one at ``reference`` and a larger one.
+
+    Layers cost in proportion to the pixels, attention to their square.
+    """
+    larger = claims.legal((*reference[:-1], 2 * reference[-1]))
+    (macs, first), (_, second) = (_cost(model, in_channels, s) for s in (reference, larger))
+    pixels, near, far = (math.prod(s) for s in (size, reference, larger))
+    squared = max(second / far - first / near, 0.0) / (far - near)
+    numbers = (first / near - squared * near) * pixels + squared * pixels**2
+    return macs * pixels / near <= MOST_MACS and numbers <= MOST_NUMBERS
+
+
+@torch.no_grad()
+def _cost(model: nn.Module, in_channels: int, size: Axes) -> tuple[float, int]:
+    """Multiply-accumulate operations of a forward of one image, and the numbers that it writes."""
+    x = torch.zeros((1, in_channels, *size), dtype=next(model.parameters()).dtype)
+    with FlopCounterMode(display=False) as counter, _Written() as written:
+        model(x)
+    return counter.get_total_flops() / 2, written.numbers
+
+
+class _Written(TorchDispatchMode):
+    """Counts the numbers in the tensors that operations return."""
+
+    numbers = 0
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., object],
+        types: object,
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
+        result = func(*args, **(kwargs or {}))
+        self.numbers += sum(t.numel() for t in tree_leaves(result) if isinstance(t, Tensor))
+        return result
 
 
 @torch.no_grad()
@@ -41,14 +77,14 @@ def receptive_field(model: nn.Module, in_channels: int, claims: Claims, referenc
     """Radius per axis beyond which no output depends on an input pixel, or None: global, or too wide to measure.
 
     ``model`` in eval mode and float64 on the CPU. A block of one period in the centre is set to NaN, so that every
-    phase of the strides counts.
+    phase of the strides counts. On squares, where a network that mixes up its axes has one too.
     """
     block = period(claims)
     for side in SIDES[claims.ndim]:
         size = claims.legal(
             tuple(-(-max(side, 3 * p) // p) * p + o for p, o in zip(block, claims.size_offset, strict=True))
         )
-        if claims.fixed_size is not None or not affordable(model, in_channels, size, reference):
+        if claims.fixed_size is not None or not affordable(model, in_channels, size, claims, reference):
             return None
         start = tuple((s // 2) // p * p for s, p in zip(size, block, strict=True))
         x = torch.zeros((1, in_channels, *size), dtype=torch.float64)
@@ -74,7 +110,7 @@ def radius_along(model: nn.Module, in_channels: int, claims: Claims, axis: int, 
     step, lost = period(claims)[axis], claims.margin[axis]
     for length in LENGTHS:
         size = long_image(claims, axis, max(length, 3 * step) + lost)
-        if claims.fixed_size is not None or not affordable(model, in_channels, size, reference):
+        if claims.fixed_size is not None or not affordable(model, in_channels, size, claims, reference):
             return None
         start = (size[axis] // 2) // step * step
         x = torch.zeros((1, in_channels, *size), dtype=torch.float64)
@@ -106,33 +142,20 @@ def extent(marked: Tensor, start: Axes, block: Axes, margin: Axes | None = None)
 
 
 @torch.no_grad()
-def shift_error(model: nn.Module, x: Tensor, shift: Axes, claims: Claims, radius: Axes) -> tuple[float, int]:
-    """Worst relative difference, over the axes, between the output of a shifted window and the shifted output.
+def shift_error(
+    model: nn.Module, image: Callable[[Axes], Tensor], claims: Claims, axis: int, radius: int, shift: int
+) -> float:
+    """Worst relative difference between the output for an image shifted along one axis and the shifted output.
 
-    ``x`` is larger than a window by the shift on each axis; pixels nearer to a border than ``radius`` do not count.
-    Returns the error and the axis where it is worst.
+    ``image`` makes one of a size; it is long along the axis, and what is nearer to its ends than ``radius`` does not
+    count.
     """
-    size = tuple(s - p for s, p in zip(x.shape[2:], shift, strict=True))
-    first = tensors_in(model(x[space(slice(0, s) for s in size)]))[0]
-    errors = []
-    for axis, p in enumerate(shift):
-        window = tuple(slice(p, s + p) if a == axis else slice(0, s) for a, s in enumerate(size))
-        second = tensors_in(model(x[space(window)]))[0]
-        keep = [max(r - m // 2, 0) for r, m in zip(radius, claims.margin, strict=True)]
-        inner = [slice(k, n - k) for k, n in zip(keep, first.shape[2:], strict=True)]
-        a, b = list(inner), list(inner)
-        a[axis] = slice(keep[axis] + p, first.shape[axis + 2] - keep[axis])
-        b[axis] = slice(keep[axis], first.shape[axis + 2] - keep[axis] - p)
-        ours, theirs = first[space(a)], second[space(b)]
-        difference = (ours - theirs).abs().max() / first.abs().max().clamp(min=1.0)
-        errors.append(float(difference) if not difference.isnan() else math.inf)
-    worst = max(range(len(errors)), key=errors.__getitem__)
-    return errors[worst], worst
-
-
-def shift_window(claims: Claims, radius: Axes, shift: Axes) -> Axes:
-    """A size, different on each axis, of an image in which a window can be shifted and an interior remains."""
-    block = period(claims)
-    rules = zip(radius, claims.margin, shift, block, claims.size_offset, strict=True)
-    wanted = [(-(-(2 * max(r, m // 2) + 2 * s + p) // p) + axis) * p + o for axis, (r, m, s, p, o) in enumerate(rules)]
-    return tuple(w + s for w, s in zip(claims.legal(tuple(wanted)), shift, strict=True))
+    lost = claims.margin[axis]
+    window = long_image(claims, axis, 2 * max(radius, lost // 2) + 2 * shift + period(claims)[axis])
+    x = image(tuple(s + shift * (a == axis) for a, s in enumerate(window)))
+    first, second = (tensors_in(model(x.narrow(axis + 2, start, window[axis])))[0] for start in (0, shift))
+    keep, length = max(radius - lost // 2, 0), first.shape[axis + 2]
+    ours = first.narrow(axis + 2, keep + shift, length - 2 * keep - shift)
+    theirs = second.narrow(axis + 2, keep, length - 2 * keep - shift)
+    difference = (ours - theirs).abs().max() / first.abs().max().clamp(min=1.0)
+    return float(difference) if not difference.isnan() else math.inf

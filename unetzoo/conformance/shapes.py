@@ -34,12 +34,12 @@ def illegal_sizes(ctx: Context) -> Iterator[Axes]:
             yield tuple(s + (a == axis) for a, s in enumerate(ctx.size))
 
 
-def expect_honest_size(ctx: Context, model: nn.Module, size: Axes) -> None:
-    """A size that does not work must be refused, not answered with an output of another size."""
+def expect_honest_size(ctx: Context, model: nn.Module, size: Axes) -> bool:
+    """Whether the size is answered; if it is not it must be refused, not answered with an output of another size."""
     try:
         out = ctx.output(model, ctx.input(size=size, dtype=torch.float32))
     except REFUSALS:
-        return
+        return False
     expect(
         tuple(out.shape[2:]) == size,
         f"an input of {list(size)} gave an output of {list(out.shape[2:])}, expected {list(size)}: resize "
@@ -48,3 +48,4 @@ def expect_honest_size(ctx: Context, model: nn.Module, size: Axes) -> None:
         "`divisor` if it "
         "is meant to be so)",
     )
+    return True

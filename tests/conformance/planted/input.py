@@ -74,6 +74,16 @@ class RoundsSizeDown(SmallUNet):
         return torch.cat([y, skip[..., : y.shape[2], : y.shape[3]]], dim=1)
 
 
+@planted("check_divisor", because="the axes are mixed up")
+class PadsTheOtherAxis(SmallUNet):
+    """Pads to the skip by the height where the width is meant, which only differ if one of them is odd."""
+
+    def merge(self, y: Tensor, skip: Tensor, index: int) -> Tensor:
+        y = F.interpolate(y, scale_factor=2)
+        h, w = skip.shape[2] - y.shape[2], skip.shape[3] - y.shape[3]
+        return torch.cat([F.pad(y, (0, h, 0, w)), skip], dim=1)
+
+
 @planted("check_batch_one_train", because="one value a channel|more than 1 value")
 class NormAfterGlobalPooling(SmallUNet):
     """Batch normalisation after global pooling."""

@@ -107,6 +107,16 @@ class KeepsItsPlan(SmallUNet):
         return logits + logits.mean(-1, keepdim=True) if self.plan else logits
 
 
+@planted("check_history_independence", because=r"earlier call at size .*: shape")
+class KeepsItsOutputSize(SmallUNet):
+    """Enlarges its logits to the size of the first image, whatever comes later."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        if not hasattr(self, "target"):
+            self.target = tuple(x.shape[2:])
+        return F.interpolate(logits, size=self.target, mode="nearest")
+
+
 @planted("check_history_independence", because="training step after|[Ii]nference")
 class KeepsInferenceTensor(SmallUNet):
     """Caches a tensor that may be made in inference mode."""

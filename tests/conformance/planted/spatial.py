@@ -34,6 +34,14 @@ class MissingSkip(SmallUNet):
         return torch.cat([y, y[:, : skip.shape[1]]], dim=1)
 
 
+@planted("check_path_strides", because=r"none of stride \[1\]")
+class MissingFinestSkip(SmallUNet):
+    """Replaces its finest skip by what has been pooled and enlarged."""
+
+    def merge(self, y: Tensor, skip: Tensor, index: int) -> Tensor:
+        return super().merge(y, skip if index == 0 else F.interpolate(self.down(skip), size=skip.shape[2:]), index)
+
+
 @planted("check_path_strides", because="declared", capabilities=UNET_PATHS)
 class DetachedSkip(SmallUNet):
     """Detaches its finest skip."""

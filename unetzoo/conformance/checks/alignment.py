@@ -37,12 +37,8 @@ def _offset_along(ctx: Context, model: nn.Module, axis: int, bound: float) -> fl
     if radius is None:
         ctx.require(False, "no receptive field is known: global context, or too wide to measure")
         return 0.0
-    length = (-(-2 * radius // step) + 7) * step
-    size = long_image(claims, axis, length)
-    shifted = long_image(claims, axis, length + step)
-    only = tuple(step if a == axis else 0 for a in range(claims.ndim))
-    reach = tuple(max(radius, m // 2) if a == axis else m // 2 for a, m in enumerate(claims.margin))
-    error, _ = shift_error(model, ctx.input(1, shifted), only, claims, reach)
+    size = long_image(claims, axis, (-(-2 * radius // step) + 7) * step)
+    error = shift_error(model, lambda size: ctx.input(1, size), claims, axis, radius, step)
     ctx.require(error <= 1e-9, "the output does not follow shifts: absolute positions or aligned-corner resampling")
     offset, chance = _offset(ctx, model, size, axis)
     _expect_aligned(offset, chance, axis, bound, size)

@@ -32,7 +32,7 @@ def check_fake_device(ctx: Context) -> None:
         model = ctx.train_model(dtype=torch.float32).train(training)
         mode = "training" if training else "eval"
         # What is padded or cropped at some sizes alone is made there alone.
-        for size in (ctx.size,) if training else ctx.sizes():
+        for size in (ctx.size,) if training else dict.fromkeys((ctx.size, ctx.odd_size(), ctx.sizes()[-1])):
             place = f"in {mode} mode at size {list(size)}"
             with FakeTensorMode():
                 state = {n: _fake(t, device) for n, t in [*model.named_parameters(), *model.named_buffers()]}

@@ -31,8 +31,8 @@ from unetzoo.conformance.tracing import ModuleTrace, blame, listing
 class _OtherFloats(TorchDispatchMode):
     """Collects the operations that see a floating or complex tensor of another precision than float64.
 
-    Scalars are let pass: a Python number becomes one, in the default type. So are casts to float64: where another
-    precision came from was met before.
+    Scalars are let pass: a Python number becomes one, in the default type. So are casts to float64, where another
+    precision came from was met before; and random draws with what compares them, as a mask of dropout is made.
     """
 
     def __init__(self, trace: ModuleTrace, allowed: tuple[str, ...]) -> None:
@@ -49,7 +49,9 @@ class _OtherFloats(TorchDispatchMode):
         kwargs: dict[str, object] | None = None,
     ) -> object:
         result = func(*args, **(kwargs or {}))
-        if func is torch.ops.aten._to_copy.default and isinstance(result, Tensor) and result.dtype == torch.float64:
+        cast = func is torch.ops.aten._to_copy.default and isinstance(result, Tensor) and result.dtype == torch.float64
+        compared = isinstance(result, Tensor) and result.dtype == torch.bool
+        if cast or compared or torch.Tag.nondeterministic_seeded in getattr(func, "tags", ()):
             return result
         path = self.trace.path
         if not any(path == name or path.startswith(f"{name}.") for name in self.allowed):
@@ -72,9 +74,9 @@ def check_no_hidden_cast(ctx: Context) -> Measurement:
     raises in half precision, where it meets weights of another type. Intended ones are declared as ``casts``.
     """
     cases = [(True, ctx.size), *((False, size) for size in ctx.sizes())]
+    models = {True: ctx.train_model(), False: ctx.eval_model()}
     for training, size in cases:
-        model = ctx.train_model() if training else ctx.eval_model()
-        x = ctx.input(size=size)
+        model, x = models[training], ctx.input(size=size)
         with (
             ModuleTrace(model) as trace,
             _OtherFloats(trace, ctx.claims.casts) as seen,
@@ -208,10 +210,16 @@ def _autocast(ctx: Context, dtype: torch.dtype) -> Measurement | None:
     name = f"{str(dtype).removeprefix('torch.')} autocast"
     hint = "Make the types agree: write into torch.zeros_like(the source), or cast the source with .to(target.dtype)"
     model, x = ctx.eval_model(dtype=torch.float32), ctx.input(dtype=torch.float32)
-    with torch.no_grad():
-        with blame(f"an eval forward under {name}", hint), torch.autocast(ctx.device.type, dtype=dtype):
-            outputs = ctx.outputs(model, x)
-        found = _near_float32(ctx, model, x, outputs, name)
+    with torch.no_grad(), blame(f"an eval forward under {name}", hint):
+        try:
+            found = _near_float32(ctx, model, x, _autocast_outputs(ctx, model, x, dtype), name)
+        except CheckFailed:
+            if ctx.device.type != "cpu":
+                raise
+            # oneDNN's own kernels may be what is wrong: in torch 2.14, of 8 x 8 convolutions of stride 8.
+            with torch.backends.mkldnn.flags(enabled=False):
+                outputs = _autocast_outputs(ctx, model, x, dtype)
+            found = _near_float32(ctx, model, x, outputs, name)
     for rate in (1e-3, 1e-4):  # the first overshoots in some networks, in float32 too
         losses = _losses(ctx, dtype, rate, name, hint)
         if min(losses[1:]) < losses[0]:
@@ -223,6 +231,11 @@ def _autocast(ctx: Context, dtype: torch.dtype) -> Measurement | None:
         1.0,
     )
     return found
+
+
+def _autocast_outputs(ctx: Context, model: nn.Module, x: Tensor, dtype: torch.dtype) -> list[Tensor]:
+    with torch.autocast(ctx.device.type, dtype=dtype):
+        return ctx.outputs(model, x)
 
 
 def _losses(ctx: Context, dtype: torch.dtype, rate: float, name: str, hint: str) -> list[float]:

@@ -37,9 +37,14 @@ def check_grads_finite(ctx: Context) -> None:
         "ones": torch.ones_like(noise),
         "1e-6 noise": 1e-6 * noise,
     }
+    models = {
+        "training": ctx.train_model(dtype=torch.float32, perturb=True),
+        "eval": ctx.eval_model(dtype=torch.float32),
+    }
     for name, x in inputs.items():
-        _finite_backward(ctx, ctx.train_model(dtype=torch.float32, perturb=True), x, f"{name}, training mode")
-        _finite_backward(ctx, ctx.eval_model(dtype=torch.float32), x, f"{name}, eval mode")
+        for mode, model in models.items():
+            model.zero_grad(set_to_none=True)
+            _finite_backward(ctx, model, x, f"{name}, {mode} mode")
 
 
 def _finite_backward(ctx: Context, model: nn.Module, x: Tensor, case: str) -> None:

