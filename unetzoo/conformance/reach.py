@@ -154,8 +154,10 @@ def shift_error(
     window = long_image(claims, axis, 2 * max(radius, lost // 2) + 2 * shift + period(claims)[axis])
     x = image(tuple(s + shift * (a == axis) for a, s in enumerate(window)))
     first, second = (tensors_in(model(x.narrow(axis + 2, start, window[axis])))[0] for start in (0, shift))
-    keep, length = max(radius - lost // 2, 0), first.shape[axis + 2]
-    ours = first.narrow(axis + 2, keep + shift, length - 2 * keep - shift)
-    theirs = second.narrow(axis + 2, keep, length - 2 * keep - shift)
+    keep = max(radius - lost // 2, 0)
+    length = first.shape[axis + 2] - 2 * keep - shift
+    if length < 1:  # the network takes off more than it claims
+        return math.inf
+    ours, theirs = first.narrow(axis + 2, keep + shift, length), second.narrow(axis + 2, keep, length)
     difference = (ours - theirs).abs().max() / first.abs().max().clamp(min=1.0)
     return float(difference) if not difference.isnan() else math.inf

@@ -37,6 +37,15 @@ class RefusesOddWidth(SmallUNet):
         return super().forward(x)
 
 
+@planted("check_axis_symmetry", because=r"transposed image of .* differs")
+class SqueezesIntoSquares(SmallUNet):
+    """Resizes the image to its height along both axes, and the logits back."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        square = F.interpolate(x, size=(x.shape[2], x.shape[2]), mode="nearest")
+        return F.interpolate(super().forward(square), size=x.shape[2:], mode="nearest")
+
+
 @planted("check_border_pixels", because=r"outputs \[\d+\] are the same for every image")
 class PadsLogitsAtOddWidth(SmallUNet):
     """Leaves out the last column where there is an odd number, and pads the logits with zeros."""

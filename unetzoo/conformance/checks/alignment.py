@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from unetzoo.conformance.check import Measurement, check, expect
 from unetzoo.conformance.claims import Axes
@@ -13,6 +17,10 @@ from unetzoo.conformance.context import Context
 from unetzoo.conformance.paths import GLOBAL, path_gradients
 from unetzoo.conformance.reach import long_image, period, radius_along, shift_error
 
+LITTLE, MOST = 0.2, 0.6
+"""Shares of what one output pixel depends on more than others do."""
+SMALL = 8
+"""Pixels of a filter that is a buffer; larger ones are grids and positions."""
 WHOLE = 0.1
 """How near to a whole number of pixels an offset is taken for one."""
 
@@ -21,13 +29,47 @@ WHOLE = 0.1
 def check_alignment(ctx: Context) -> Measurement | None:
     """Output pixels lie over the input pixels they speak of: no shift by asymmetric padding or cropping."""
     claims = ctx.claims
+    if claims.ndim == 2:
+        _expect_in_place(ctx)
     model = ctx.eval_model(perturb=False, warm=False)
     make_uniform(model)
     # What a normalisation takes from the whole image has no place; without it the rest has one.
     bypass_norms(model)
-    bound = 0.5 + natural_offset(model, claims.coarsest_stride)
+    bound = 0.5 + natural_offset(ctx, model)
     offsets = [_offset_along(ctx, model, axis, bound) for axis in range(claims.ndim)]
     return Measurement(max(offsets), bound)
+
+
+def _expect_in_place(ctx: Context) -> None:
+    """What a pixel of the output depends on more than others do lies around it, if it lies in one place at all.
+
+    Networks that see the whole image have no other measure: tokens put back in another order than they were taken in.
+    """
+    reach = max(*period(ctx.claims), 8)
+    size = ctx.claims.legal(tuple(n * reach + m for n, m in zip((6, 10), ctx.claims.margin, strict=True)))
+    x = ctx.input(1, size).requires_grad_()
+    out = ctx.output(ctx.eval_model(), x)
+    h, w = out.shape[2:]
+    places = [((2 * row + 1) * h // 8, (2 * column + 1) * w // 8) for row, column in enumerate((2, 0, 3, 1))]
+    maps = []
+    for row, column in places:
+        (gradient,) = torch.autograd.grad(ctx.loss(out[..., row, column]), x, retain_graph=True)
+        maps.append(gradient.abs().sum((0, 1)) / gradient.abs().sum().clamp(min=1e-300))
+    own: list[float] = []
+    elsewhere: list[list[int]] = []
+    for index, (row, column) in enumerate(places):
+        others = torch.stack([m for i, m in enumerate(maps) if i != index]).mean(0)
+        excess = (maps[index] - others).clamp(min=0)
+        near = F.avg_pool2d(excess[None], 2 * reach + 1, 1, reach, divisor_override=1)[0] / excess.sum()
+        own.append(float(near[row + ctx.claims.margin[0] // 2, column + ctx.claims.margin[1] // 2]))
+        if own[-1] < LITTLE and float(near.max()) > MOST:
+            elsewhere.append([int(i) for i in torch.unravel_index(near.argmax(), near.shape)])
+    expect(
+        len(elsewhere) < 2 or max(own) >= LITTLE,
+        f"of an image of {list(size)} output pixels at {places} do not depend on what is near them, but on input "
+        f"around {elsewhere}: rows and columns are swapped, or tokens are put back in another order than they were "
+        "taken in",
+    )
 
 
 def _offset_along(ctx: Context, model: nn.Module, axis: int, bound: float) -> float:
@@ -42,7 +84,8 @@ def _offset_along(ctx: Context, model: nn.Module, axis: int, bound: float) -> fl
     ctx.require(error <= 1e-9, "the output does not follow shifts: absolute positions or aligned-corner resampling")
     offset, chance = _offset(ctx, model, size, axis)
     _expect_aligned(offset, chance, axis, bound, size)
-    _expect_near_at_an_odd_size(ctx, model, tuple(s + (a == axis) for a, s in enumerate(size)), axis, bound)
+    odd = tuple(s + (a == axis) for a, s in enumerate(size))
+    _expect_near_at_an_odd_size(ctx, model, odd, axis, radius, bound)
     if not any(claims.margin):  # maps that are cropped have no stride against the image
         _expect_paths_aligned(ctx, model, size, axis, bound)
         _expect_paths_in_place_off_the_period(ctx, model, size, axis, radius, bound)
@@ -81,15 +124,18 @@ def _expect_paths_aligned(ctx: Context, model: nn.Module, size: Axes, axis: int,
             )
 
 
-def _expect_near_at_an_odd_size(ctx: Context, model: nn.Module, odd: Axes, axis: int, bound: float) -> None:
+def _expect_near_at_an_odd_size(
+    ctx: Context, model: nn.Module, odd: Axes, axis: int, radius: int, bound: float
+) -> None:
     """At an odd size too all of the output lies over its part of the image, give or take the coarsest pixel.
 
     Enlarging by whole factors what was rounded, and filling up the rest, shifts ever more along an axis.
     """
     if odd != ctx.claims.legal(odd):
         return
-    for quarters in (2, 3):
-        start = quarters * (odd[axis] - ctx.claims.margin[axis]) // 4
+    length = odd[axis] - ctx.claims.margin[axis]
+    last = length - radius - 2 * period(ctx.claims)[axis]  # nearer to the end it would take less from that side
+    for start in {length // 2, last}:
         offset, chance = _offset(ctx, model, odd, axis, start)
         most = bound + period(ctx.claims)[axis]
         expect(
@@ -179,24 +225,48 @@ def bypass_norms(model: nn.Module) -> None:
 
 @torch.no_grad()
 def make_uniform(model: nn.Module) -> None:
-    """Make every weight positive and equal, averaging its inputs; no offsets."""
+    """Make every weight positive and equal, averaging its inputs, and so filters that are not trained; no offsets."""
     for name, parameter in model.named_parameters():
         if parameter.dim() > 1:
             parameter.fill_(1.0 / parameter[0].numel())
         else:
             parameter.fill_(0.0 if name.endswith("bias") else 1.0)
+    for buffer in model.buffers():
+        if buffer.is_floating_point() and buffer.dim() > 2 and max(buffer.shape[2:]) < SMALL:
+            buffer.fill_(1.0 / max(buffer[0].numel(), 1))
 
 
-def natural_offset(model: nn.Module, coarsest: int) -> float:
-    """Largest shift that strided odd kernels bring by themselves.
+def natural_offset(ctx: Context, model: nn.Module) -> float:
+    """Largest shift that strided odd kernels, of convolutions and pooling, bring by themselves.
 
     Half a pixel of each level that they lead out of, and as much again where transposed ones lead back.
     """
-    found = set()
-    for module in model.modules():
-        stride, kernel = getattr(module, "stride", 1), getattr(module, "kernel_size", 2)
-        strides = stride if isinstance(stride, (tuple, list)) else (stride,)
-        kernels = kernel if isinstance(kernel, (tuple, list)) else (kernel,)
-        if any(isinstance(s, int) and s > 1 for s in strides) and any(isinstance(k, int) and k % 2 for k in kernels):
-            found.add(getattr(module, "transposed", False))
-    return len(found) * (coarsest - 1) / 2
+    with torch.no_grad(), _StridedOddKernels() as seen:
+        ctx.outputs(model, ctx.input(1))
+    return len(seen.transposed) * (ctx.claims.coarsest_stride - 1) / 2
+
+
+class _StridedOddKernels(TorchDispatchMode):
+    """Notes whether strided odd kernels are met, and whether transposed ones are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.transposed: set[bool] = set()
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., object],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
+        name = str(func)
+        if name.startswith("aten.convolution"):
+            self._note(args[1].shape[2:], args[3], transposed=args[6])
+        elif "_pool" in name and "adaptive" not in name:
+            self._note(args[1], args[2] if len(args) > 2 and args[2] else args[1], transposed=False)
+        return func(*args, **(kwargs or {}))
+
+    def _note(self, kernel: Sequence[int], stride: Sequence[int], *, transposed: bool) -> None:
+        if max(stride, default=1) > 1 and any(k % 2 for k in kernel):
+            self.transposed.add(transposed)

@@ -56,11 +56,12 @@ def _repeated(rows: Tensor) -> list[int]:
 
 @check()
 def check_axis_symmetry(ctx: Context) -> Measurement | None:
-    """A network that treats its axes alike at even sizes does so at odd ones.
+    """A network that treats its axes alike on squares does so on rectangles and at odd sizes.
 
-    With every kernel transposed it turns a transposed image into the transposed output. Where that holds on multiples
-    of the period, a slip in one axis, such as a crop or an alignment that is off at odd widths alone, breaks it
-    elsewhere. Networks that treat their axes differently by design do so at every size, and are let pass.
+    With every kernel transposed it turns a transposed image into the transposed output. Where that holds on squares of
+    whole periods, a slip in one axis, such as one target for both, or a crop or an alignment that is off at odd widths
+    alone, breaks it elsewhere. Networks that treat their axes differently by design do so at every size, and are let
+    pass.
     """
     ctx.require(ctx.claims.ndim > 1, "there is one axis only")
     model, mirrored = ctx.eval_model(), ctx.eval_model()
@@ -68,19 +69,19 @@ def check_axis_symmetry(ctx: Context) -> Measurement | None:
         for parameter in mirrored.parameters():
             if parameter.dim() == ctx.claims.ndim + 2 and parameter.shape[-1] == parameter.shape[-2]:
                 parameter.copy_(parameter.transpose(-1, -2).clone())
+        square = ctx.claims.legal((max(2 * max(period(ctx.claims)), 8),) * ctx.claims.ndim)
         base = ctx.claims.legal(tuple((2 + axis) * p for axis, p in enumerate(period(ctx.claims))))
-        even = _asymmetry(ctx, model, mirrored, base)
-        ctx.require(even <= 1e-9, "the axes are treated differently at multiples of the period: by design")
+        even = _asymmetry(ctx, model, mirrored, square)
+        ctx.require(even <= 1e-9, "the axes are treated differently on squares of whole periods: by design")
         figures = []
-        for odd in dict.fromkeys(
-            ctx.claims.legal(tuple(b + k for b, k in zip(base, add, strict=True))) for add in _odd(base)
-        ):
-            figures.append(_asymmetry(ctx, model, mirrored, odd))
+        odd = (ctx.claims.legal(tuple(b + k for b, k in zip(base, add, strict=True))) for add in _odd(base))
+        for size in dict.fromkeys((base, *odd)):
+            figures.append(_asymmetry(ctx, model, mirrored, size))
             expect(
                 figures[-1] <= 1e-9,
-                f"with kernels transposed, the transposed image of {list(odd)} gives an output that differs from the "
-                f"transposed one by {figures[-1]:.3g}, while at {list(base)} it does not: the last two axes are "
-                "padded, cropped or aligned differently",
+                f"with kernels transposed, the transposed image of {list(size)} gives an output that differs from the "
+                f"transposed one by {figures[-1]:.3g}, while at {list(square)} it does not: the last two axes are "
+                "padded, cropped, resized or aligned differently",
                 figures[-1],
                 1e-9,
             )
