@@ -32,10 +32,17 @@ HEAVY = {"ternausnet11", "transunet", *unetzoo.list_models("torchvision/*"), "mo
 # Half a minute and more, and but little different from another: an everyday run holds that other one to the suite.
 SIBLINGS = {
     "attention_unet3d_deconv": "attention_unet3d",
+    "fcn16s": "fcn8s",
+    "fcn32s": "fcn8s",
+    "fcn8s_at_once": "fcn8s",
     "isnet": "u2net",
+    "mednext_b": "mednext_s",
+    "mednext_l": "mednext_m",
     "monai/swinunetr": "swin_unet",
+    "r2attention_unet": "r2unet",
     "smp/unetplusplus": "smp/unet",
     "u2netp": "u2net",
+    "unet3d_inplane": "unet3d",
     "unet3p": "unet3p_deep",
     "unet_seven_level": "unet",
     "unet_valid": "unet_three_level",
@@ -61,7 +68,7 @@ THREE_STAGES = {
 FEWER_LEVELS_IN_3D: dict[str, dict[str, dict[str, object]]] = {
     **{name: {"encoder": {"channels": [8, 16]}} for name in MARGINS_OF_TWO},
     **dict.fromkeys(("u2net", "u2netp", "isnet"), THREE_STAGES),
-    **dict.fromkeys(("unet3p", "unet3p_cgm", "unet3p_deep", "unet_seven_level"), THREE_LEVELS),
+    **dict.fromkeys(("unet3d", "unet3p", "unet3p_cgm", "unet3p_deep", "unet_seven_level"), THREE_LEVELS),
     **dict.fromkeys(("r2unet", "r2attention_unet", "inception_unet"), THREE_LEVELS),
     "tiramisu": {"encoder": {"depths": [2, 2, 2]}, "decoder": {"depths": [2, 2]}},
 }

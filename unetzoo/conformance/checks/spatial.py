@@ -148,8 +148,7 @@ def _expect_no_single_axis(ctx: Context, radius: Axes) -> None:
     expect(
         all(follows) or not any(follows),
         f"the output follows shifts by {list(shift)} along axes {[a for a, f in enumerate(follows) if f]} but not "
-        "along "
-        f"{[a for a, f in enumerate(follows) if not f]}: one axis is treated with the other's size or stride",
+        f"along {[a for a, f in enumerate(follows) if not f]}: one axis is treated with the other's size or stride",
     )
 
 
@@ -329,22 +328,18 @@ def check_nan_locality(ctx: Context) -> None:
     limit = tuple(r + p for r, p in zip(radius, block, strict=True))
     for size, place in ((wide, "near corner"), (wide, "far corner"), (square, "other corner")):
         at = tuple(w.start for w in _block_at(place, size, block))
-
-        def reached(spoilt: Tensor, at: Axes = at) -> Axes:
-            return extent(spoilt, at, (1,) * claims.ndim, claims.margin)
-
         x = ctx.input(1, size)
         with torch.no_grad():
-            out = ctx.output(model, _with_pixel(x, at, torch.nan))
-            far = reached(out.isnan())
-            if any(r > c for r, c in zip(far, limit, strict=True)):
-                others = [ctx.output(model, _with_pixel(x, at, value)) for value in (-100.0, 100.0)]
-                far = reached((others[0] - others[1]).abs() > 1e-12 * others[0].abs().max())
+            spoilt = ctx.output(model, _with_pixel(x, at, torch.nan)).isnan()
+            reached = extent(spoilt, at, (1,) * claims.ndim, claims.margin)
+            if any(r > c for r, c in zip(reached, limit, strict=True)):
+                low, high = (ctx.output(model, _with_pixel(x, at, value)) for value in (-100.0, 100.0))
+                reached = extent((low - high).abs() > 1e-12 * low.abs().max(), at, (1,) * claims.ndim, claims.margin)
         expect(
-            all(r <= c for r, c in zip(far, limit, strict=True)),
-            f"NaN in the {place} of {list(size)} spoils outputs {list(far)} pixels away, receptive field "
+            all(r <= c for r, c in zip(reached, limit, strict=True)),
+            f"NaN in the {place} of {list(size)} spoils outputs {list(reached)} pixels away, receptive field "
             f"{list(radius)}",
-            max(far),
+            max(reached),
             max(limit),
         )
 
