@@ -8,12 +8,12 @@ from types import EllipsisType
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from unetzoo.conformance.claims import Axes, Claims
 from unetzoo.conformance.context import tensors_in
+from unetzoo.conformance.tracing import Operations
 
 SIDES = {1: (128, 256, 512, 1024), 2: (64, 128, 192, 256, 384), 3: (32, 48, 64)}
 LENGTHS = (64, 128, 256, 512)
@@ -50,26 +50,14 @@ def affordable(model: nn.Module, in_channels: int, size: Axes, claims: Claims, r
 def _cost(model: nn.Module, in_channels: int, size: Axes) -> tuple[float, int]:
     """Multiply-accumulate operations of a forward of one image, and the numbers that it writes."""
     x = torch.zeros((1, in_channels, *size), dtype=next(model.parameters()).dtype)
-    with FlopCounterMode(display=False) as counter, _Written() as written:
+    written: list[int] = []
+
+    def count(operation: object, arguments: object, result: object) -> None:
+        written.extend(t.numel() for t in tree_leaves(result) if isinstance(t, Tensor))
+
+    with FlopCounterMode(display=False) as counter, Operations(count):
         model(x)
-    return counter.get_total_flops() / 2, written.numbers
-
-
-class _Written(TorchDispatchMode):
-    """Counts the numbers in the tensors that operations return."""
-
-    numbers = 0
-
-    def __torch_dispatch__(
-        self,
-        func: Callable[..., object],
-        types: object,
-        args: tuple[object, ...] = (),
-        kwargs: dict[str, object] | None = None,
-    ) -> object:
-        result = func(*args, **(kwargs or {}))
-        self.numbers += sum(t.numel() for t in tree_leaves(result) if isinstance(t, Tensor))
-        return result
+    return counter.get_total_flops() / 2, sum(written)
 
 
 @torch.no_grad()

@@ -1,17 +1,19 @@
-"""Which module of a network is running and what a network holds on to, so that a message can name the culprit."""
+"""What runs in a forward and what a network holds on to, so that a message can name the culprit."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FunctionType
+from typing import Any
 
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.hooks import RemovableHandle
 
 from unetzoo.conformance.check import CheckFailed, NotApplicable, Unavailable
-from unetzoo.conformance.suite import describe
+from unetzoo.conformance.failure import describe
 
 
 class ModuleTrace:
@@ -49,6 +51,25 @@ class ModuleTrace:
     def where(self) -> str:
         """The innermost running module, for a message."""
         return f"{self.path!r} ({type(self._running[-1]).__name__})" if self.path else "the network's own forward"
+
+
+class Operations(TorchDispatchMode):
+    """Shows ``look`` each of torch's operations that run in its ``with`` block: the arguments and the result."""
+
+    def __init__(self, look: Callable[[object, tuple[Any, ...], object], None]) -> None:
+        super().__init__()
+        self._look = look
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., object],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
+        result = func(*args, **(kwargs or {}))
+        self._look(func, args, result)
+        return result
 
 
 @contextmanager

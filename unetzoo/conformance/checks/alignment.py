@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from unetzoo.conformance.check import Measurement, check, expect
 from unetzoo.conformance.claims import Axes
 from unetzoo.conformance.context import Context
 from unetzoo.conformance.paths import GLOBAL, path_gradients
 from unetzoo.conformance.reach import long_image, period, radius_along, shift_error
+from unetzoo.conformance.tracing import Operations
 
 LITTLE, MOST = 0.2, 0.6
 """Shares of what one output pixel depends on more than others do."""
@@ -241,32 +240,19 @@ def natural_offset(ctx: Context, model: nn.Module) -> float:
 
     Half a pixel of each level that they lead out of, and as much again where transposed ones lead back.
     """
-    with torch.no_grad(), _StridedOddKernels() as seen:
-        ctx.outputs(model, ctx.input(1))
-    return len(seen.transposed) * (ctx.claims.coarsest_stride - 1) / 2
+    found: set[bool] = set()
 
-
-class _StridedOddKernels(TorchDispatchMode):
-    """Notes whether strided odd kernels are met, and whether transposed ones are."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.transposed: set[bool] = set()
-
-    def __torch_dispatch__(
-        self,
-        func: Callable[..., object],
-        types: object,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, object] | None = None,
-    ) -> object:
-        name = str(func)
+    def look(operation: object, arguments: tuple[Any, ...], result: object) -> None:
+        name = str(operation)
         if name.startswith("aten.convolution"):
-            self._note(args[1].shape[2:], args[3], transposed=args[6])
+            kernel, stride, transposed = arguments[1].shape[2:], arguments[3], arguments[6]
         elif "_pool" in name and "adaptive" not in name:
-            self._note(args[1], args[2] if len(args) > 2 and args[2] else args[1], transposed=False)
-        return func(*args, **(kwargs or {}))
-
-    def _note(self, kernel: Sequence[int], stride: Sequence[int], *, transposed: bool) -> None:
+            kernel, stride, transposed = arguments[1], (*arguments[2:3], [])[0] or arguments[1], False
+        else:
+            return
         if max(stride, default=1) > 1 and any(k % 2 for k in kernel):
-            self.transposed.add(transposed)
+            found.add(transposed)
+
+    with torch.no_grad(), Operations(look):
+        ctx.outputs(model, ctx.input(1))
+    return len(found) * (ctx.claims.coarsest_stride - 1) / 2

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from unetzoo.conformance.check import (
@@ -25,10 +24,10 @@ from unetzoo.conformance.check import (
     worst,
 )
 from unetzoo.conformance.context import Context, warm_statistics
-from unetzoo.conformance.tracing import ModuleTrace, blame, listing
+from unetzoo.conformance.tracing import ModuleTrace, Operations, blame, listing
 
 
-class _OtherFloats(TorchDispatchMode):
+class _OtherFloats:
     """Collects the operations that see a floating or complex tensor of another precision than float64.
 
     Scalars are let pass: a Python number becomes one, in the default type. So are casts to float64, where another
@@ -36,30 +35,21 @@ class _OtherFloats(TorchDispatchMode):
     """
 
     def __init__(self, trace: ModuleTrace, allowed: tuple[str, ...]) -> None:
-        super().__init__()
         self.trace = trace
         self.allowed = allowed
         self.found: list[str] = []
 
-    def __torch_dispatch__(
-        self,
-        func: Callable[..., object],
-        types: object,
-        args: tuple[object, ...] = (),
-        kwargs: dict[str, object] | None = None,
-    ) -> object:
-        result = func(*args, **(kwargs or {}))
-        cast = func is torch.ops.aten._to_copy.default and isinstance(result, Tensor) and result.dtype == torch.float64
-        compared = isinstance(result, Tensor) and result.dtype == torch.bool
-        if cast or compared or torch.Tag.nondeterministic_seeded in getattr(func, "tags", ()):
-            return result
+    def look(self, operation: object, arguments: tuple[object, ...], result: object) -> None:
+        to = result.dtype if isinstance(result, Tensor) else None
+        cast = operation is torch.ops.aten._to_copy.default and to == torch.float64
+        if cast or to == torch.bool or torch.Tag.nondeterministic_seeded in getattr(operation, "tags", ()):
+            return
         path = self.trace.path
         if not any(path == name or path.startswith(f"{name}.") for name in self.allowed):
-            for value in tree_leaves((result, args)):
+            for value in tree_leaves((result, arguments)):
                 if isinstance(value, Tensor) and value.dim() and _is_other(value.dtype):
-                    self.found.append(f"{func} on {value.dtype} {list(value.shape)} in {self.trace.where}")
+                    self.found.append(f"{operation} on {value.dtype} {list(value.shape)} in {self.trace.where}")
                     break
-        return result
 
 
 def _is_other(dtype: torch.dtype) -> bool:
@@ -77,12 +67,10 @@ def check_no_hidden_cast(ctx: Context) -> Measurement:
     models = {True: ctx.train_model(), False: ctx.eval_model()}
     for training, size in cases:
         model, x = models[training], ctx.input(size=size)
-        with (
-            ModuleTrace(model) as trace,
-            _OtherFloats(trace, ctx.claims.casts) as seen,
-            torch.set_grad_enabled(training),
-        ):
-            ctx.outputs(model, x)
+        with ModuleTrace(model) as trace, torch.set_grad_enabled(training):
+            seen = _OtherFloats(trace, ctx.claims.casts)
+            with Operations(seen.look):
+                ctx.outputs(model, x)
         found = list(dict.fromkeys(seen.found))
         expect(
             not found,
