@@ -29,7 +29,7 @@ NARROW: dict[str, dict[str, dict[str, object]]] = {
 }
 # A minute of a core each and more: their backbones come in one width, or their volumes are large.
 HEAVY = {"ternausnet11", "transunet", *unetzoo.list_models("torchvision/*"), "monai/vnet", "nnunet_plain_anisotropic"}
-# Half a minute and more, and but little different from another: an everyday run holds that other one to the suite.
+# But little different from another: an everyday run holds that other one to the suite.
 SIBLINGS = {
     "attention_unet3d_deconv": "attention_unet3d",
     "fcn16s": "fcn8s",
