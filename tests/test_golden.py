@@ -6,7 +6,9 @@ import gc
 from collections.abc import Iterator
 
 import pytest
+import torch
 
+from tests.devices import DEVICES
 from tests.golden.rows import HERE, Row, rows
 
 ROWS = rows()
@@ -18,9 +20,11 @@ def free_memory() -> Iterator[None]:
     gc.collect()
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
-def test_a_network_equals_its_reference(row: Row) -> None:
-    model = row.build()
+def test_a_network_equals_its_reference(row: Row, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    model = row.build().to(device)
     assert sum(parameter.numel() for parameter in model.parameters()) == row.record["params"]
     for deviation in row.deviations(row.outputs(model)):
         assert deviation.points <= deviation.atol, deviation

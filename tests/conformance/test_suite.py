@@ -19,6 +19,7 @@ from unetzoo.conformance.check import agree
 from unetzoo.conformance.probing import probe
 from unetzoo.conformance.sandbox import GlobalState
 from unetzoo.conformance.subject import Created
+from unetzoo.errors import ConfigError
 
 from .controls import ValidConvolutions, plain, three_dimensional
 from .planted.hygiene import BrokenRepr
@@ -83,6 +84,14 @@ def test_an_unknown_check_is_an_error_that_names_the_nearest(argument: str) -> N
 def test_an_unknown_expected_failure_is_an_error() -> None:
     with pytest.raises(ValueError, match="check_gone"):
         check_model(plain, expected_failures={"check_gone": "fixed long ago"})
+
+
+@pytest.mark.parametrize(
+    ("device", "told"), [("cuda:99", "'cuda:99' is not there: .* sees \\d+"), ("gpu", "expected cpu")]
+)
+def test_a_device_that_is_not_there_is_an_error(device: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        check_model(plain, device=device, checks=QUICK)
 
 
 def test_an_unknown_capability_is_an_error_that_names_the_nearest() -> None:

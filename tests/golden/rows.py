@@ -71,8 +71,9 @@ class Row:
         return model
 
     def outputs(self, model: nn.Module) -> list[torch.Tensor]:
-        """Run the model on the golden input; what comes out is comparable with the arrays of `compare`."""
+        """Run the model, where it is, on the golden input; the result is comparable with the arrays of `compare`."""
         x = detweights.image(self.record["input_shape"]) * self.record["input_scale"]
+        x = x.to(next(model.parameters()).device)
         with torch.no_grad():
             outputs = model(x)
         outputs = outputs if isinstance(outputs, list) else [outputs]
@@ -90,7 +91,7 @@ class Row:
                 expected = self.record["arrays"][name]
                 if list(output.shape) != expected["shape"]:
                     raise ValueError(f"{name} has shape {list(output.shape)}; expected {expected['shape']}")
-                array = output.numpy().astype(np.float64)
+                array = output.cpu().numpy().astype(np.float64)
                 points = np.abs(array.ravel()[file[f"{name}.index"]] - file[f"{name}.values"]).max()
                 have = {"mean": array.mean(), "std": array.std(), "abs_max": np.abs(array).max()}
                 statistics = max(abs(value - expected[key]) for key, value in have.items())

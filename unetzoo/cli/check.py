@@ -45,13 +45,12 @@ def check(
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML.")] = None,
 ) -> None:
     """Hold networks to the contract. A check that hangs or crashes is reported, and the others still run."""
-    from ..conformance.subject import resolve
-    from ..conformance.suite import check_model
+    from ..conformance.suite import check_model, make_session
 
     expected = json.loads(expected_failures.read_text(encoding="utf-8")) if expected_failures else {}
     targets = _targets(names or [], all_models, ndim)
-    for name, _ in targets:  # a name that is wrong is told before hours are spent on the others
-        resolve(name, {})
+    for name, _ in targets:  # a name or option that is wrong is told before hours are spent on the others
+        make_session(name, device=device, checks=only, exclude=exclude, expected_failures=expected.get(name))
     board = Board({_label(target): Progress() for target in targets})
 
     def examine(target: Target) -> Report:

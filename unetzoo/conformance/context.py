@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -86,15 +86,17 @@ class Context:
         """A fresh network in eval mode on the device.
 
         ``perturb`` adds noise to every parameter, lest a zero-initialised scale hide a path; ``warm`` estimates the
-        running statistics on one batch of noise, lest their initial 0 and 1 hide a fault.
+        running statistics on one batch of noise, lest their initial 0 and 1 hide a fault. It does so on the CPU, where
+        they come out the same each time.
         """
+        on_cpu = replace(self, device=torch.device("cpu"))
         channels = self.in_channels if in_channels is None else in_channels
-        model = self.train_model(
+        model = on_cpu.train_model(
             dtype=torch.float32, seed=seed, perturb=perturb, in_channels=channels, num_classes=num_classes, **options
         )
         if warm:
-            warm_statistics(model, self.input(batch=3, channels=channels, seed=1000 + seed, dtype=torch.float32))
-        model.to(dtype=dtype)
+            warm_statistics(model, on_cpu.input(batch=3, channels=channels, seed=1000 + seed, dtype=torch.float32))
+        model.to(device=self.device, dtype=dtype)
         model.eval()
         return model
 

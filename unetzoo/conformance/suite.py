@@ -22,8 +22,9 @@ from unetzoo.conformance.context import Context
 from unetzoo.conformance.failure import describe
 from unetzoo.conformance.probing import default_size, probe
 from unetzoo.conformance.report import ConformanceError, Report, Result, Status
-from unetzoo.conformance.sandbox import sandbox
+from unetzoo.conformance.sandbox import sandbox, set_tf32
 from unetzoo.conformance.subject import ModelLike, Subject, resolve
+from unetzoo.errors import ConfigError
 
 Progress: TypeAlias = Callable[[str, Result], None]
 
@@ -93,7 +94,8 @@ def check_model(
         progress: called with the network's name and each result as it comes.
 
     Raises:
-        ValueError: an unknown check id or capability. UnknownNameError: an unknown model.
+        ConfigError: an unknown check id, or a device that is not there. ValueError: an unknown capability.
+        UnknownNameError: an unknown model.
     """
     session = make_session(
         model,
@@ -155,7 +157,7 @@ def make_session(
     axes = int(str(subject.capabilities.get("ndim", 2)))
     return Session(
         subject=subject,
-        device=str(torch.device(device)),
+        device=_present(device),
         checks=tuple(selected),
         excluded=frozenset(_matching(exclude or (), known)),
         expected_failures=expected,
@@ -167,13 +169,25 @@ def make_session(
     )
 
 
+def _present(device: str) -> str:
+    """The device's name, if torch knows it and, where it is a CUDA device, sees it."""
+    try:
+        wanted = torch.device(device)
+    except RuntimeError as error:
+        raise ConfigError(f"unknown device {device!r}; expected cpu, cuda or cuda:1") from error
+    there = torch.cuda.device_count()
+    if wanted.type == "cuda" and (wanted.index or 0) >= there:
+        raise ConfigError(f"device {device!r} is not there: torch {torch.__version__} sees {there} CUDA devices")
+    return str(wanted)
+
+
 def _matching(patterns: Iterable[str], known: list[str]) -> list[str]:
     chosen: set[str] = set()
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         found = [name for name in known if fnmatchcase(name, pattern)]
         if not found:
             near = get_close_matches(pattern, known, n=3, cutoff=0.4)
-            raise ValueError(f"unknown check {pattern!r}; nearest: {', '.join(near) or 'none'}")
+            raise ConfigError(f"unknown check {pattern!r}; nearest: {', '.join(near) or 'none'}")
         chosen.update(found)
     return [name for name in known if name in chosen]
 
@@ -221,7 +235,10 @@ def _execute(session: Session, check: Check) -> Result:
     message = reason = ""
     with tempfile.TemporaryDirectory(prefix="unetzoo-") as folder, sandbox(session.seed), quiet():
         try:
-            measurement = check.function(_context(session, check, Path(folder)))
+            context = _context(session, check, Path(folder))
+            if context.device.type == "cuda":
+                set_tf32(False)  # its rounding would hide in float32 what is compared
+            measurement = check.function(context)
             if measurement is not None:
                 measured, bound = measurement.measured, measurement.bound
         except CheckFailed as failure:
@@ -239,7 +256,7 @@ def _execute(session: Session, check: Check) -> Result:
 def _context(session: Session, check: Check, folder: Path) -> Context:
     assert session.claims is not None
     assert session.size is not None
-    device = torch.device("cpu" if check.devices == "cpu" else session.device)
+    asked = "cpu" if check.devices == "cpu" else session.device
     return Context(
         name=session.subject.name,
         builder=session.subject.builder,
@@ -247,7 +264,7 @@ def _context(session: Session, check: Check, folder: Path) -> Context:
         in_channels=session.in_channels,
         num_classes=session.num_classes,
         size=session.size,
-        device=device,
+        device=torch.empty(0, device=asked).device,  # "cuda" by its full name, as tensors have it
         seed=session.seed,
         tmp_path=folder,
     )

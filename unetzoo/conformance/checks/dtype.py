@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from unetzoo.conformance.check import (
     worst,
 )
 from unetzoo.conformance.context import Context, warm_statistics
+from unetzoo.conformance.rounding import BFLOAT16, rounding_effects
 from unetzoo.conformance.tracing import ModuleTrace, Operations, blame, listing
 
 
@@ -158,30 +158,14 @@ def _culprit(ctx: Context, model: nn.Module, x: Tensor) -> str:
 
 
 def _near_float32(ctx: Context, model: nn.Module, x: Tensor, outputs: list[Tensor], what: str) -> Measurement | None:
-    """Hold reduced-precision outputs to float32 ones of the same weights: 5e-2, or four times what rounding does.
-
-    What rounding does is measured: the input and every weight of the float32 network move by half a unit in the last
-    place of bfloat16, up or down at random, three times over. That is the least that reduced precision does to them.
-    """
+    """Hold reduced-precision outputs to float32 ones of the same weights: 5e-2, or four times what rounding does."""
     exact, x32 = model.float(), x.float()
     reference = ctx.outputs(exact, x32)
-    effects = [0.0] * len(reference)
-    for seed in range(3):
-        shaken = copy.deepcopy(exact)
-        generator = ctx.generator(90 + seed)
-        for parameter in shaken.parameters():
-            parameter.copy_(_rounded(parameter, generator))
-        for i, (out, ref) in enumerate(zip(ctx.outputs(shaken, _rounded(x32, generator)), reference, strict=True)):
-            effects[i] = max(effects[i], float((out - ref).abs().max() / ref.abs().max().clamp(min=1)))
+    effects = rounding_effects(ctx, exact, x32, reference, BFLOAT16)
     return worst(
         agree(out.float(), ref, max(5e-2, 4 * effect), f"the {what} output on noise against float32")
         for out, ref, effect in zip(outputs, reference, effects, strict=True)
     )
-
-
-def _rounded(t: Tensor, generator: torch.Generator) -> Tensor:
-    """The tensor, each number off by a relative 2**-9 up or down."""
-    return t * (1 + 2.0**-9 * torch.randn(t.shape, generator=generator).sign().to(t))
 
 
 @check(requires=BACKWARD, devices="both")

@@ -44,9 +44,10 @@ def check_overfit(ctx: Context) -> Measurement:
 
 @check(requires=BACKWARD, devices="cuda", cost="slow")
 def check_train_amp(ctx: Context) -> Measurement:
-    """In float16 autocast with a gradient scaler the loss halves in 20 steps, and no step after the second is skipped.
+    """In float16 autocast with a gradient scaler the loss halves, and no step after the second is skipped.
 
-    A skipped step is one whose gradients overflowed: the scaler lowers its scale and tries again.
+    It has 40 steps of Adam at 0.01: networks whose logits begin at zero take 20 in float32. A skipped step is one whose
+    gradients overflowed: the scaler lowers its scale and tries again.
     """
     ctx.require_cuda()
     model = without_dropout(ctx.train_model(dtype=torch.float32))
@@ -54,7 +55,7 @@ def check_train_amp(ctx: Context) -> Measurement:
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     scaler = torch.amp.GradScaler("cuda", init_scale=2.0**12)
     losses: list[float] = []
-    for step in range(1, 21):
+    for step in range(1, 41):
         optimizer.zero_grad()
         with torch.autocast("cuda", dtype=torch.float16):
             outputs = _logits(ctx, model, x)
@@ -69,6 +70,8 @@ def check_train_amp(ctx: Context) -> Measurement:
             f"step {step} was skipped at a gradient scale of {before:g}: float16 gradients overflow",
             before,
         )
+        if step >= 20 and min(losses) < 0.5 * losses[0]:
+            break
     ratio = min(losses) / losses[0]
     expect(
         ratio < 0.5,

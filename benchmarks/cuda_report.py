@@ -1,0 +1,296 @@
+"""What the suite and the golden tests say on a CUDA device: writes a page of docs/reports.
+
+    python -m benchmarks.cuda_report [--only PATTERN] [--jobs 12] [--deadline 1200] [--out docs/reports] [--json FILE]
+
+Run from the root, with the extras ``unetzoo[all,test]``. Held to what the suite asks of a device, the checks that mean
+the same everywhere left out, are the named models and adapters in all their dimensions, narrowed as in the tests, and
+the suite's sound networks; a spread of models to its slow checks too; the named models at their own widths to the CUDA
+checks. Each planted defect that only CUDA shows must be caught, and the golden numbers be met. What is not done by the
+deadline, in seconds, is named on the page as not run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import multiprocessing
+import os
+import platform
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import torch
+
+import unetzoo
+from tests.conformance.controls import CONTROLS
+from tests.conformance.planting import all_planted
+from tests.conformance.test_zoo import FULL
+from tests.conformance.zoo import EVERY, examine
+from tests.golden.rows import rows
+from unetzoo.conformance import Report, all_checks, check_model
+from unetzoo.conformance.check import BACKWARD
+from unetzoo.conformance.sandbox import set_tf32
+from unetzoo.files import write_text
+
+PATIENCE = 900  # seconds for one item
+OUT = Path(__file__).parents[1] / "docs" / "reports"
+# In the order in which they are run: the longest first, lest one of them be waited for in the end.
+KINDS = {
+    "full": "A spread of networks, narrowed, fast and slow checks",
+    "planted": "Planted defects that only CUDA shows",
+    "golden": "Agreement with the authors' numbers",
+    "network": "Every other network, narrowed, fast checks",
+    "width": "Named models at their own widths, CUDA checks",
+    "control": "The suite's sound networks, fast checks",
+}
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing to run: its kind, what it is called on the page, and where it is found."""
+
+    kind: str
+    name: str
+    index: int = 0
+    ndim: int = 2
+
+
+@dataclass
+class Outcome:
+    """What came of an item: figures for its row, and what failed with the reason."""
+
+    item: Item
+    ok: bool
+    seconds: float
+    cells: tuple[str, ...] = ()
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+def items() -> list[Item]:
+    """Everything there is to run."""
+    planted = [(i, defect) for i, defect in enumerate(all_planted()) if defect.device == "cuda"]
+    return [
+        *(Item("full", name, ndim=ndim) for name, ndim in FULL),
+        *(Item("planted", defect.id, index) for index, defect in planted),
+        *(Item("golden", row.id, index) for index, row in enumerate(rows())),
+        *(Item("network", name, ndim=ndim) for name, ndim in EVERY if (name, ndim) not in FULL),
+        *(Item("width", name, ndim=min(unetzoo.info(name).ndim)) for name in unetzoo.list_models()),
+        *(Item("control", build.__name__, index) for index, build in enumerate(CONTROLS)),
+    ]
+
+
+def run(item: Item) -> Outcome:
+    """Run one item; an error of the run itself is told as its failure."""
+    torch.set_num_threads(1)
+    start = time.perf_counter()
+    try:
+        outcome = {"golden": _golden, "planted": _planted}.get(item.kind, _suite)(item)
+    except Exception as error:  # whatever it is belongs on the page, beside what the others gave
+        outcome = Outcome(item, False, 0.0, failures={"run": f"{type(error).__name__}: {error}"})
+    outcome.seconds = time.perf_counter() - start
+    torch.cuda.empty_cache()
+    return outcome
+
+
+def _suite(item: Item) -> Outcome:
+    """A network under the suite."""
+    if item.kind == "control":
+        asked = [check.id for check in all_checks() if check.devices != "cpu"]
+        report = check_model(CONTROLS[item.index], device="cuda", fast=True, checks=asked)
+    elif item.kind == "width":
+        wanted = [check.id for check in all_checks() if check.devices == "cuda" or check.id in BACKWARD]
+        report = check_model(item.name, ndim=item.ndim, device="cuda", fast=True, checks=[*wanted, "check_autocast"])
+    else:
+        report = examine(item.name, item.ndim, fast=item.kind == "network", device="cuda")
+    statuses = [result.status for result in report.results]
+    counts = (str(statuses.count(status)) for status in ("passed", "expected_failure", "skipped"))
+    cells = (*counts, _deviation(report))
+    return Outcome(item, report.ok, 0.0, cells, {r.check: r.note for r in report.failures})
+
+
+def _deviation(report: Report) -> str:
+    """How far CUDA is from the CPU in float32: the figure that is nearest to its bound, and the bound."""
+    found = [r for r in report.results if r.check == "check_cuda_matches_cpu" and r.measured is not None]
+    return f"{found[0].measured:.1e} of {found[0].bound:.0e}" if found else ""
+
+
+def _planted(item: Item) -> Outcome:
+    """A planted defect, which its check must catch for the planted reason."""
+    defect = all_planted()[item.index]
+    report = check_model(defect.build, device="cuda", checks=[defect.check_id], capabilities=defect.capabilities)
+    own = report[defect.check_id]
+    caught = own.status == "failed" and re.search(defect.because, own.message, re.DOTALL) is not None
+    failures = {} if caught else {defect.check_id: f"{own.status}: {own.note}"}
+    return Outcome(item, caught, 0.0, (own.note,), failures)
+
+
+def _golden(item: Item) -> Outcome:
+    """A network with the golden weights, in float32 without TF32, against its authors' numbers."""
+    row = rows()[item.index]
+    set_tf32(False)
+    deviations = row.deviations(row.outputs(row.build().cuda()))
+    far = {d.array: f"{max(d.points, d.statistics):.1e}, at most {d.atol:.1e}" for d in deviations}
+    failures = {d.array: far[d.array] for d in deviations if not max(d.points, d.statistics) <= d.atol}
+    return Outcome(item, not failures, 0.0, ("; ".join(far.values()),), failures)
+
+
+def page(outcomes: Sequence[Outcome], missing: Sequence[Item], seconds: float) -> str:
+    """The page, in Markdown."""
+    gpu = torch.cuda.get_device_properties(0)
+    versions = f"torch {torch.__version__}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
+    failed = [outcome for outcome in outcomes if not outcome.ok]
+    lines = [
+        f"# {gpu.name}, {date.today().isoformat()}",
+        "",
+        f"Generated by `python -m benchmarks.cuda_report` at {_revision()} in {seconds:.0f} s, on one {gpu.name} "
+        f"({gpu.total_memory / 2**30:.0f} GiB), {os.cpu_count()} CPU cores, Python {platform.python_version()}, "
+        f"{versions}, timm {_version('timm')}, segmentation-models-pytorch {_version('segmentation_models_pytorch')}, "
+        f"MONAI {_version('monai')}, torchvision {_version('torchvision')}, diffusers {_version('diffusers')}.",
+        "",
+        f"{len(outcomes)} runs: {len(outcomes) - len(failed)} as they should be, {len(failed)} not.",
+    ]
+    if missing:
+        lines += ["", f"Not run: {', '.join(f'{m.name} ({m.kind})' for m in missing)}."]
+    if failed:
+        lines += ["", "## Failures", ""]
+        lines += [
+            f"- {outcome.item.name} ({outcome.item.ndim}-D, {outcome.item.kind}), `{check}`: {_one_line(note)}"
+            for outcome in failed
+            for check, note in outcome.failures.items()
+        ]
+    for kind, title in KINDS.items():
+        lines += _section(title, kind, [outcome for outcome in outcomes if outcome.item.kind == kind])
+    return "\n".join(lines) + "\n"
+
+
+def _section(title: str, kind: str, outcomes: Sequence[Outcome]) -> Iterable[str]:
+    head = {
+        "planted": ("defect", "caught", "message"),
+        "golden": ("network", "as the authors", "largest deviation, tolerance twenty times the reference's rounding"),
+    }.get(kind, ("network", "ok", "passed", "expected failures", "skipped", "CUDA from CPU"))
+    yield from ("", f"## {title}", "", f"| {' | '.join(head)} |", f"|{'---|' * len(head)}")
+    for outcome in sorted(outcomes, key=lambda outcome: (outcome.item.name, outcome.item.ndim)):
+        item = outcome.item
+        name = f"{item.name} ({item.ndim}-D)" if kind in ("full", "network", "width") else item.name
+        cells = [_one_line(cell) for cell in outcome.cells]
+        yield f"| {' | '.join([name, 'yes' if outcome.ok else '**no**', *cells])} |"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _revision() -> str:
+    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return f"revision {done.stdout.strip()}" if done.returncode == 0 else f"unetzoo {_version('unetzoo')}"
+
+
+def _version(package: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "missing"
+
+
+class Worker:
+    """A process that items are run in, one after the other; one that crashes it or hangs costs that item alone."""
+
+    def __init__(self) -> None:
+        self._start()
+
+    def _start(self) -> None:
+        self._pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+
+    def __call__(self, item: Item) -> Outcome:
+        """Run the item."""
+        try:
+            return self._pool.submit(run, item).result(PATIENCE)
+        except (BrokenProcessPool, TimeoutError) as error:
+            for process in self._pool._processes.values():
+                process.kill()
+            self._start()
+            what = "it crashed the interpreter" if isinstance(error, BrokenProcessPool) else f"no end in {PATIENCE} s"
+            return Outcome(item, False, 0.0, failures={"run": what})
+
+
+def work(waiting: deque[Item], until: float, note: Callable[[Outcome], None]) -> None:
+    """Run what is waiting until nothing is left, or no time."""
+    worker = Worker()
+    with contextlib.suppress(IndexError):
+        while time.monotonic() < until:
+            note(worker(waiting.popleft()))
+
+
+def show(outcome: Outcome) -> None:
+    """Print an outcome as it comes."""
+    item = outcome.item
+    print("ok  " if outcome.ok else "FAIL", f"{outcome.seconds:6.1f} s  {item.kind}: {item.name} ({item.ndim}-D)")
+    for check, note in outcome.failures.items():
+        print(f"        {check}: {_one_line(note)[:400]}")
+    sys.stdout.flush()
+
+
+def read(path: Path) -> list[Outcome]:
+    """The outcomes of a file of JSON lines."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [Outcome(**{**data, "item": Item(**data["item"])}) for data in map(json.loads, lines)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="*", help="shell pattern of what to run, as KIND:NAME; default: everything")
+    parser.add_argument("--jobs", type=int, default=4, help="processes that share the device; default: %(default)s")
+    parser.add_argument("--deadline", type=float, default=3600, help="seconds; default: %(default)s")
+    parser.add_argument("--out", type=Path, default=OUT, help="folder of the page; default: docs/reports")
+    parser.add_argument("--json", type=Path, help="file of the outcomes, as they come; what it holds is not run again")
+    arguments = parser.parse_args()
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # there are processes enough
+    outcomes = read(arguments.json) if arguments.json else []
+    wanted = [item for item in items() if fnmatchcase(f"{item.kind}:{item.name}", arguments.only)]
+    lock = threading.Lock()
+
+    def note(outcome: Outcome) -> None:
+        with lock:
+            outcomes.append(outcome)
+            show(outcome)
+            if arguments.json:
+                with arguments.json.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(asdict(outcome)) + "\n")
+
+    start = time.monotonic()
+    known = {outcome.item for outcome in outcomes}
+    waiting = deque(item for item in wanted if item not in known)
+    end = start + arguments.deadline
+    threads = [threading.Thread(target=work, args=(waiting, end, note), daemon=True) for _ in range(arguments.jobs)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
+    with lock:
+        known = {outcome.item for outcome in outcomes}
+        missing = [item for item in wanted if item not in known]
+        name = re.sub(r"\W+", "-", torch.cuda.get_device_name(0)).strip("-").lower()
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        text = page(outcomes, missing, time.monotonic() - start)
+        write_text(arguments.out / f"{date.today().isoformat()}-{name}.md", text)
+        for process in multiprocessing.active_children():
+            process.kill()
+        os._exit(0 if not missing and all(outcome.ok for outcome in outcomes) else 1)
+
+
+if __name__ == "__main__":
+    main()
