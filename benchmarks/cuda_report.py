@@ -1,12 +1,12 @@
 """What the suite and the golden tests say on a CUDA device: writes a page of docs/reports.
 
-    python -m benchmarks.cuda_report [--only PATTERN] [--jobs 12] [--deadline 1200] [--out docs/reports] [--json FILE]
+    python -m benchmarks.cuda_report OUTCOMES.jsonl [--only PATTERN ...] [--jobs 12] [--deadline 1200] [--out FOLDER]
 
-Run from the root, with the extras ``unetzoo[all,test]``. Held to what the suite asks of a device, the checks that mean
-the same everywhere left out, are the named models and adapters in all their dimensions, narrowed as in the tests, and
-the suite's sound networks; a spread of models to its slow checks too; the named models at their own widths to the CUDA
-checks. Each planted defect that only CUDA shows must be caught, and the golden numbers be met. What is not done by the
-deadline, in seconds, is named on the page as not run.
+Run from the root, with the extras ``unetzoo[all,test]``. Held to the CUDA checks are all named models and adapters,
+narrowed as in the tests, in all their dimensions, and the named models at their own widths; they and the suite's sound
+networks to every fast check that means something else on a device; a spread of models to the slow ones too. Each
+planted defect that only CUDA shows must be caught, and the golden numbers be met. What is not done by the deadline, in
+seconds, is named on the page as not run; started again with the same file, the script goes on with it.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ import multiprocessing
 import os
 import platform
 import re
-import subprocess
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from fnmatch import fnmatchcase
+from importlib import metadata
 from pathlib import Path
 
 import torch
@@ -51,8 +51,9 @@ KINDS = {
     "full": "A spread of networks, narrowed, fast and slow checks",
     "planted": "Planted defects that only CUDA shows",
     "golden": "Agreement with the authors' numbers",
-    "network": "Every other network, narrowed, fast checks",
+    "cuda": "Every network, narrowed, CUDA checks",
     "width": "Named models at their own widths, CUDA checks",
+    "network": "Networks, narrowed, fast checks",
     "control": "The suite's sound networks, fast checks",
 }
 
@@ -63,8 +64,8 @@ class Item:
 
     kind: str
     name: str
-    index: int = 0
     ndim: int = 2
+    index: int = 0
 
 
 @dataclass
@@ -80,14 +81,16 @@ class Outcome:
 
 def items() -> list[Item]:
     """Everything there is to run."""
+    flat_first = sorted(EVERY, key=lambda case: case[1])
     planted = [(i, defect) for i, defect in enumerate(all_planted()) if defect.device == "cuda"]
     return [
-        *(Item("full", name, ndim=ndim) for name, ndim in FULL),
-        *(Item("planted", defect.id, index) for index, defect in planted),
-        *(Item("golden", row.id, index) for index, row in enumerate(rows())),
-        *(Item("network", name, ndim=ndim) for name, ndim in EVERY if (name, ndim) not in FULL),
-        *(Item("width", name, ndim=min(unetzoo.info(name).ndim)) for name in unetzoo.list_models()),
-        *(Item("control", build.__name__, index) for index, build in enumerate(CONTROLS)),
+        *(Item("full", *case) for case in FULL),
+        *(Item("planted", defect.id, index=index) for index, defect in planted),
+        *(Item("golden", row.id, index=index) for index, row in enumerate(rows())),
+        *(Item("cuda", *case) for case in flat_first),
+        *(Item("width", name, min(unetzoo.info(name).ndim)) for name in unetzoo.list_models()),
+        *(Item("network", *case) for case in flat_first if case not in FULL),
+        *(Item("control", build.__name__, index=index) for index, build in enumerate(CONTROLS)),
     ]
 
 
@@ -106,14 +109,15 @@ def run(item: Item) -> Outcome:
 
 def _suite(item: Item) -> Outcome:
     """A network under the suite."""
+    asked = [check.id for check in all_checks() if check.devices != "cpu"]
+    cuda = [check.id for check in all_checks() if check.devices == "cuda" or check.id in (*BACKWARD, "check_autocast")]
     if item.kind == "control":
-        asked = [check.id for check in all_checks() if check.devices != "cpu"]
         report = check_model(CONTROLS[item.index], device="cuda", fast=True, checks=asked)
     elif item.kind == "width":
-        wanted = [check.id for check in all_checks() if check.devices == "cuda" or check.id in BACKWARD]
-        report = check_model(item.name, ndim=item.ndim, device="cuda", fast=True, checks=[*wanted, "check_autocast"])
+        report = check_model(item.name, ndim=item.ndim, device="cuda", fast=True, checks=cuda)
     else:
-        report = examine(item.name, item.ndim, fast=item.kind == "network", device="cuda")
+        checks = cuda if item.kind == "cuda" else asked
+        report = examine(item.name, item.ndim, fast=item.kind != "full", device="cuda", checks=checks)
     statuses = [result.status for result in report.results]
     counts = (str(statuses.count(status)) for status in ("passed", "expected_failure", "skipped"))
     cells = (*counts, _deviation(report))
@@ -146,33 +150,51 @@ def _golden(item: Item) -> Outcome:
     return Outcome(item, not failures, 0.0, ("; ".join(far.values()),), failures)
 
 
-def page(outcomes: Sequence[Outcome], missing: Sequence[Item], seconds: float) -> str:
-    """The page, in Markdown."""
+def environment() -> dict[str, str]:
+    """The machine and the versions of what is measured on it."""
     gpu = torch.cuda.get_device_properties(0)
-    versions = f"torch {torch.__version__}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
+    packages = ("timm", "segmentation_models_pytorch", "monai", "torchvision", "diffusers")
+    return {
+        "date": date.today().isoformat(),
+        "gpu": gpu.name,
+        "machine": f"one {gpu.name} ({gpu.total_memory / 2**30:.0f} GiB), {os.cpu_count()} CPU cores",
+        "software": ", ".join(
+            [
+                f"Python {platform.python_version()}",
+                f"torch {torch.__version__}",
+                f"cuDNN {torch.backends.cudnn.version()}",
+                *(f"{package} {_version(package)}" for package in packages),
+            ]
+        ),
+    }
+
+
+def page(place: Mapping[str, str], outcomes: Sequence[Outcome], missing: Sequence[Item]) -> str:
+    """The page, in Markdown."""
     failed = [outcome for outcome in outcomes if not outcome.ok]
     lines = [
-        f"# {gpu.name}, {date.today().isoformat()}",
+        f"# {place['gpu']}, {place['date']}",
         "",
-        f"Generated by `python -m benchmarks.cuda_report` at {_revision()} in {seconds:.0f} s, on one {gpu.name} "
-        f"({gpu.total_memory / 2**30:.0f} GiB), {os.cpu_count()} CPU cores, Python {platform.python_version()}, "
-        f"{versions}, timm {_version('timm')}, segmentation-models-pytorch {_version('segmentation_models_pytorch')}, "
-        f"MONAI {_version('monai')}, torchvision {_version('torchvision')}, diffusers {_version('diffusers')}.",
+        f"Generated by `python -m benchmarks.cuda_report` on {place['machine']}; {place['software']}.",
         "",
         f"{len(outcomes)} runs: {len(outcomes) - len(failed)} as they should be, {len(failed)} not.",
     ]
     if missing:
-        lines += ["", f"Not run: {', '.join(f'{m.name} ({m.kind})' for m in missing)}."]
+        lines += ["", f"Not run, for want of time: {', '.join(f'{_called(m)} ({m.kind})' for m in missing)}."]
     if failed:
         lines += ["", "## Failures", ""]
         lines += [
-            f"- {outcome.item.name} ({outcome.item.ndim}-D, {outcome.item.kind}), `{check}`: {_one_line(note)}"
+            f"- {_called(outcome.item)} ({outcome.item.kind}), `{check}`: {_one_line(note)}"
             for outcome in failed
             for check, note in outcome.failures.items()
         ]
     for kind, title in KINDS.items():
         lines += _section(title, kind, [outcome for outcome in outcomes if outcome.item.kind == kind])
     return "\n".join(lines) + "\n"
+
+
+def _called(item: Item) -> str:
+    return f"{item.name} ({item.ndim}-D)" if item.kind in ("full", "cuda", "width", "network") else item.name
 
 
 def _section(title: str, kind: str, outcomes: Sequence[Outcome]) -> Iterable[str]:
@@ -182,27 +204,18 @@ def _section(title: str, kind: str, outcomes: Sequence[Outcome]) -> Iterable[str
     }.get(kind, ("network", "ok", "passed", "expected failures", "skipped", "CUDA from CPU"))
     yield from ("", f"## {title}", "", f"| {' | '.join(head)} |", f"|{'---|' * len(head)}")
     for outcome in sorted(outcomes, key=lambda outcome: (outcome.item.name, outcome.item.ndim)):
-        item = outcome.item
-        name = f"{item.name} ({item.ndim}-D)" if kind in ("full", "network", "width") else item.name
-        cells = [_one_line(cell) for cell in outcome.cells]
-        yield f"| {' | '.join([name, 'yes' if outcome.ok else '**no**', *cells])} |"
+        cells = [_called(outcome.item), "yes" if outcome.ok else "**no**", *map(_one_line, outcome.cells)]
+        yield f"| {' | '.join(cells)} |"
 
 
 def _one_line(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-def _revision() -> str:
-    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return f"revision {done.stdout.strip()}" if done.returncode == 0 else f"unetzoo {_version('unetzoo')}"
-
-
 def _version(package: str) -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
     try:
-        return version(package)
-    except PackageNotFoundError:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
         return "missing"
 
 
@@ -244,37 +257,42 @@ def show(outcome: Outcome) -> None:
     sys.stdout.flush()
 
 
-def read(path: Path) -> list[Outcome]:
-    """The outcomes of a file of JSON lines."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [Outcome(**{**data, "item": Item(**data["item"])}) for data in map(json.loads, lines)]
+def read(path: Path) -> tuple[dict[str, str], list[Outcome]]:
+    """Where the outcomes of a file come from, which is its first line, and these, a line each."""
+    place, *outcomes = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    return place, [Outcome(**{**data, "item": Item(**data["item"])}) for data in outcomes]
+
+
+def add(path: Path, data: Mapping[str, object]) -> None:
+    """Add a line to a file of outcomes."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(data) + "\n")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="*", help="shell pattern of what to run, as KIND:NAME; default: everything")
+    parser.add_argument("outcomes", type=Path, help="file of JSON lines; what it holds already is not run again")
+    parser.add_argument("--only", nargs="+", default=["*"], help="shell patterns of KIND:NAME; default: everything")
     parser.add_argument("--jobs", type=int, default=4, help="processes that share the device; default: %(default)s")
-    parser.add_argument("--deadline", type=float, default=3600, help="seconds; default: %(default)s")
+    parser.add_argument("--deadline", type=float, default=3600, help="seconds; 0 writes the page of what is there")
     parser.add_argument("--out", type=Path, default=OUT, help="folder of the page; default: docs/reports")
-    parser.add_argument("--json", type=Path, help="file of the outcomes, as they come; what it holds is not run again")
     arguments = parser.parse_args()
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # there are processes enough
-    outcomes = read(arguments.json) if arguments.json else []
-    wanted = [item for item in items() if fnmatchcase(f"{item.kind}:{item.name}", arguments.only)]
+    if not arguments.outcomes.exists():
+        add(arguments.outcomes, environment())
+    place, outcomes = read(arguments.outcomes)
+    wanted = [i for i in items() if any(fnmatchcase(f"{i.kind}:{i.name}", pattern) for pattern in arguments.only)]
     lock = threading.Lock()
 
     def note(outcome: Outcome) -> None:
         with lock:
             outcomes.append(outcome)
+            add(arguments.outcomes, asdict(outcome))
             show(outcome)
-            if arguments.json:
-                with arguments.json.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(asdict(outcome)) + "\n")
 
-    start = time.monotonic()
     known = {outcome.item for outcome in outcomes}
     waiting = deque(item for item in wanted if item not in known)
-    end = start + arguments.deadline
+    end = time.monotonic() + arguments.deadline
     threads = [threading.Thread(target=work, args=(waiting, end, note), daemon=True) for _ in range(arguments.jobs)]
     for thread in threads:
         thread.start()
@@ -283,10 +301,9 @@ def main() -> None:
     with lock:
         known = {outcome.item for outcome in outcomes}
         missing = [item for item in wanted if item not in known]
-        name = re.sub(r"\W+", "-", torch.cuda.get_device_name(0)).strip("-").lower()
+        name = re.sub(r"\W+", "-", place["gpu"]).strip("-").lower()
         arguments.out.mkdir(parents=True, exist_ok=True)
-        text = page(outcomes, missing, time.monotonic() - start)
-        write_text(arguments.out / f"{date.today().isoformat()}-{name}.md", text)
+        write_text(arguments.out / f"{place['date']}-{name}.md", page(place, outcomes, missing))
         for process in multiprocessing.active_children():
             process.kill()
         os._exit(0 if not missing and all(outcome.ok for outcome in outcomes) else 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import unetzoo
 from unetzoo.config import resolve
@@ -112,8 +112,16 @@ EXPECTED = {
     },
 }
 
-NO_KERNEL = "torch's adaptive pooling has no deterministic backward"
-EXPECTED_ON_CUDA = {name: {"check_deterministic_algorithms": NO_KERNEL} for name in ("smp/pspnet", "smp/upernet")}
+NO_KERNEL = "torch has no deterministic backward of"
+EXPECTED_ON_CUDA = {
+    name: {"check_deterministic_algorithms": f"{NO_KERNEL} {operation}"}
+    for name, operation in {
+        "monai/unetr": "antialiased resizing",
+        "smp/dpt": "antialiased resizing",
+        "smp/pspnet": "adaptive pooling",
+        "smp/upernet": "adaptive pooling",
+    }.items()
+}
 
 
 def narrowed(value: object, least: int, key: str = "") -> object:
@@ -152,15 +160,15 @@ def small(name: str, ndim: int) -> dict[str, object]:
     return {**own, "card": card}
 
 
-def examine(name: str, ndim: int, *, fast: bool, device: str = "cpu") -> Report:
-    """The suite's report of the narrowed network; on a device other than the CPU, of what is asked there."""
+def examine(name: str, ndim: int, *, fast: bool, device: str = "cpu", checks: Iterable[str] | None = None) -> Report:
+    """The suite's report of the narrowed network; on another device than the CPU, of what is asked of a device."""
     known = EXPECTED.get(name, {}) | (EXPECTED_ON_CUDA.get(name, {}) if device != "cpu" else {})
-    checks = [check.id for check in all_checks() if device == "cpu" or check.devices != "cpu"]
+    asked = [check.id for check in all_checks() if device == "cpu" or check.devices != "cpu"]
     return check_model(
         small(name, ndim),
         ndim=ndim,
         device=device,
-        checks=checks,
+        checks=asked if checks is None else checks,
         in_channels=1 if name in ONE_CHANNEL else 3,
         capabilities=unetzoo.info(name).claims,
         fast=fast,

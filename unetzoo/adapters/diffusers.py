@@ -68,6 +68,8 @@ class DiffusersUNet(WrappedModel):
         """Return the logits, or with a time step (one for all samples, or (N,)) the predicted noise, of x's size."""
         self.check_input(x)
         step = self.timestep if timestep is None else timestep
+        if not isinstance(step, torch.Tensor):  # diffusers would make it on the CPU, and the device wait for it
+            step = torch.full((1,), step, device=x.device)
         return self._restore(self.unet(self._prepare(x), step, return_dict=False)[0], x.shape[2:])
 
     def _replace_head(self, num_classes: int) -> None:

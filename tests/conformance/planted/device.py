@@ -57,7 +57,7 @@ class ThroughNumpy(SmallUNet):
         return logits - float(logits.detach().cpu().numpy().mean())
 
 
-@planted("check_device_move", because=r"on cuda:0|on the CPU", device="cuda")
+@planted("check_device_move", because=r"after \.to\('cuda:0'\) raised .*devices, cuda:0 and cpu", device="cuda")
 class CachesGrid(SmallUNet):
     """Caches a ramp on the device of the first image."""
 
