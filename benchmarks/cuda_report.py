@@ -1,6 +1,6 @@
 """What the suite and the golden tests say on a CUDA device: writes a page of docs/reports.
 
-    python -m benchmarks.cuda_report OUTCOMES.jsonl [--only PATTERN ...] [--jobs 12] [--deadline 1200] [--out FOLDER]
+    python -m benchmarks.cuda_report OUTCOMES.jsonl [--only PATTERN ...] [--jobs 12] [--deadline 1200] [--remark TEXT]
 
 Run from the root, with the extras ``unetzoo[all,test]``. Held to the CUDA checks are all named models and adapters,
 narrowed as in the tests, in all their dimensions, and the named models at their own widths; they and the suite's sound
@@ -169,7 +169,7 @@ def environment() -> dict[str, str]:
     }
 
 
-def page(place: Mapping[str, str], outcomes: Sequence[Outcome], missing: Sequence[Item]) -> str:
+def page(place: Mapping[str, str], outcomes: Sequence[Outcome], missing: Sequence[Item], remark: str) -> str:
     """The page, in Markdown."""
     failed = [outcome for outcome in outcomes if not outcome.ok]
     lines = [
@@ -179,8 +179,6 @@ def page(place: Mapping[str, str], outcomes: Sequence[Outcome], missing: Sequenc
         "",
         f"{len(outcomes)} runs: {len(outcomes) - len(failed)} as they should be, {len(failed)} not.",
     ]
-    if missing:
-        lines += ["", f"Not run, for want of time: {', '.join(f'{_called(m)} ({m.kind})' for m in missing)}."]
     if failed:
         lines += ["", "## Failures", ""]
         lines += [
@@ -188,6 +186,11 @@ def page(place: Mapping[str, str], outcomes: Sequence[Outcome], missing: Sequenc
             for outcome in failed
             for check, note in outcome.failures.items()
         ]
+    lines += ["", remark] if remark else []
+    lines += ["", "## Not run, for want of time", ""] if missing else []
+    for kind, title in KINDS.items():
+        names = [_called(item) for item in missing if item.kind == kind]
+        lines += [f"- {title}: {', '.join(names)}."] if names else []
     for kind, title in KINDS.items():
         lines += _section(title, kind, [outcome for outcome in outcomes if outcome.item.kind == kind])
     return "\n".join(lines) + "\n"
@@ -276,6 +279,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=4, help="processes that share the device; default: %(default)s")
     parser.add_argument("--deadline", type=float, default=3600, help="seconds; 0 writes the page of what is there")
     parser.add_argument("--out", type=Path, default=OUT, help="folder of the page; default: docs/reports")
+    parser.add_argument("--remark", default="", help="what is to be said of the failures")
     arguments = parser.parse_args()
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # there are processes enough
     if not arguments.outcomes.exists():
@@ -303,7 +307,7 @@ def main() -> None:
         missing = [item for item in wanted if item not in known]
         name = re.sub(r"\W+", "-", place["gpu"]).strip("-").lower()
         arguments.out.mkdir(parents=True, exist_ok=True)
-        write_text(arguments.out / f"{place['date']}-{name}.md", page(place, outcomes, missing))
+        write_text(arguments.out / f"{place['date']}-{name}.md", page(place, outcomes, missing, arguments.remark))
         for process in multiprocessing.active_children():
             process.kill()
         os._exit(0 if not missing and all(outcome.ok for outcome in outcomes) else 1)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from unetzoo.conformance.check import disagreement
 from unetzoo.conformance.context import Context
 
 BFLOAT16 = 2.0**-9
@@ -32,6 +33,16 @@ def rounding_effects(
         for i, (out, ref) in enumerate(zip(ctx.outputs(shaken, _moved(x, unit, generator)), reference, strict=True)):
             effects[i] = max(effects[i], float((out - ref).abs().max() / ref.abs().max().clamp(min=1)))
     return effects
+
+
+@torch.no_grad()
+def own_error(ctx: Context, model: nn.Module, x: Tensor, outputs: Sequence[Tensor]) -> float:
+    """How far these float32 outputs for ``x`` are from those of the same weights in float64.
+
+    Another device or memory layout sums in another order, and may be a few times as far off.
+    """
+    exact = ctx.outputs(copy.deepcopy(model).double(), x.double())
+    return max(disagreement(out, ref) for out, ref in zip(outputs, exact, strict=True))
 
 
 def _moved(t: Tensor, unit: float, generator: torch.Generator) -> Tensor:

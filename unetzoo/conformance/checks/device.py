@@ -75,7 +75,8 @@ def _fake(tensor: Tensor, device: torch.device) -> Tensor:
 def check_device_move(ctx: Context) -> Measurement | None:
     """Moved to CUDA, to a second GPU where there is one, and back, the network computes the same; so built there.
 
-    Caches of tensors on the first device, or a device kept from the construction, show here.
+    Caches of tensors on the first device, or a device kept from the construction, show here. The numbers there are held
+    loosely: some of torch's own kernels, as that of Hardswish, round to float32 in float64.
     """
     ctx.require_cuda()
     model = ctx.eval_model(dtype=torch.float64).cpu()
@@ -89,7 +90,7 @@ def check_device_move(ctx: Context) -> Measurement | None:
             with blame(f"a forward after .to('{device}')"):
                 out = ctx.output(model, x.to(device))
             expect(out.device == device, f"after .to('{device}') the output is on {out.device}")
-            found.append(agree(out.cpu(), first, 1e-9, f"the output on {device} against the CPU"))
+            found.append(agree(out.cpu(), first, 1e-4, f"the output on {device} against the CPU"))
         model.cpu()
         with blame("a forward on the CPU after having been on CUDA"):
             found.append(agree(ctx.output(model, x), first, 1e-12, "the output back on the CPU"))

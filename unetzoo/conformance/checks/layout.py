@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from unetzoo.conformance.check import BACKWARD, FORWARD, Measurement, agree, check, disagreement, expect, worst
+from unetzoo.conformance.check import BACKWARD, FORWARD, Measurement, agree, check, expect, worst
 from unetzoo.conformance.context import Context
+from unetzoo.conformance.rounding import own_error
 from unetzoo.conformance.stochastic import repeats, without_dropout
 from unetzoo.conformance.tracing import blame, listing
 
@@ -35,7 +36,7 @@ def check_channels_last(ctx: Context) -> Measurement | None:
         plain, converted = (ctx.eval_model(dtype=dtype) for _ in range(2))
         converted.to(memory_format=memory_format)
         expected = _run(ctx, plain, x, "a contiguous input")
-        tolerance = 1e-9 if dtype == torch.float64 else max(1e-4, 10 * _own_error(ctx, expected, x))
+        tolerance = 1e-9 if dtype == torch.float64 else max(1e-4, 10 * own_error(ctx, plain, x, expected[0]))
         runs = {"a channels-last input": (plain, last), "a channels-last network": (converted, last)}
         if dtype == torch.float64:
             wide = torch.zeros((*x.shape[:-1], 2 * x.shape[-1]), dtype=dtype, device=x.device)
@@ -49,13 +50,6 @@ def check_channels_last(ctx: Context) -> Measurement | None:
     repeated = _run(ctx, plain, one.repeat(2, *[1] * (x.dim() - 1)), "a repeated input")
     found += _agree(_run(ctx, plain, one.expand_as(x), "an expanded batch"), repeated, "an expanded batch", 1e-9)
     return worst([*found, *_in_training(ctx, memory_format)])
-
-
-def _own_error(ctx: Context, result: _Run, x: Tensor) -> float:
-    """How far these float32 outputs are from those of the same weights in float64."""
-    with torch.no_grad():
-        exact = ctx.outputs(ctx.eval_model(dtype=torch.float32).double(), x.double())
-    return max(disagreement(out, ref) for out, ref in zip(result[0], exact, strict=True))
 
 
 def _in_training(ctx: Context, memory_format: torch.memory_format) -> list[Measurement]:
