@@ -36,12 +36,12 @@ def rounding_effects(
 
 
 @torch.no_grad()
-def own_error(ctx: Context, model: nn.Module, x: Tensor, outputs: Sequence[Tensor]) -> float:
-    """How far these float32 outputs for ``x`` are from those of the same weights in float64.
+def own_error(ctx: Context, x: Tensor, outputs: Sequence[Tensor]) -> float:
+    """How far the float32 outputs of ``ctx.eval_model`` for ``x`` are from those of the same weights in float64.
 
     Another device or memory layout sums in another order, and may be a few times as far off.
     """
-    exact = ctx.outputs(copy.deepcopy(model).double(), x.double())
+    exact = ctx.outputs(ctx.eval_model(dtype=torch.float32).to(x.device, torch.float64), x.double())
     return max(disagreement(out, ref) for out, ref in zip(outputs, exact, strict=True))
 
 

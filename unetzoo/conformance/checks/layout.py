@@ -36,7 +36,7 @@ def check_channels_last(ctx: Context) -> Measurement | None:
         plain, converted = (ctx.eval_model(dtype=dtype) for _ in range(2))
         converted.to(memory_format=memory_format)
         expected = _run(ctx, plain, x, "a contiguous input")
-        tolerance = 1e-9 if dtype == torch.float64 else max(1e-4, 10 * own_error(ctx, plain, x, expected[0]))
+        tolerance = 1e-9 if dtype == torch.float64 else max(1e-4, 10 * own_error(ctx, x, expected[0]))
         runs = {"a channels-last input": (plain, last), "a channels-last network": (converted, last)}
         if dtype == torch.float64:
             wide = torch.zeros((*x.shape[:-1], 2 * x.shape[-1]), dtype=dtype, device=x.device)
