@@ -6,20 +6,27 @@ import pytest
 
 import unetzoo
 from tests.devices import DEVICES
+from unetzoo.conformance import Report
 
-from .zoo import ADAPTERS, EVERY, examine, small
+from .zoo import ADAPTERS, EVERY, FEWER_LEVELS, examine, small
 
 # A minute of a core each and more: their backbones come in one width, or their volumes are large.
-HEAVY = {"ternausnet11", "transunet", *unetzoo.list_models("torchvision/*"), "monai/vnet", "nnunet_plain_anisotropic"}
+HEAVY = {
+    *("ternausnet11", "transunet", "nnunet_plain_anisotropic", "monai/unetr", "monai/vnet"),
+    *unetzoo.list_models("torchvision/*"),
+}
 # But little different from another: an everyday run holds that other one to the suite.
 SIBLINGS = {
     "attention_unet3d_deconv": "attention_unet3d",
+    "diffusers_unet2d_tiny": "diffusers_unet2d",
+    "dlinknet34_less_pool": "dlinknet34",
     "fcn16s": "fcn8s",
     "fcn32s": "fcn8s",
     "fcn8s_at_once": "fcn8s",
     "isnet": "u2net",
     "mednext_b": "mednext_s",
     "mednext_l": "mednext_m",
+    "monai/basicunetplusplus": "monai/basicunet",
     "monai/swinunetr": "swin_unet",
     "r2attention_unet": "r2unet",
     "smp/unetplusplus": "smp/unet",
@@ -27,8 +34,10 @@ SIBLINGS = {
     "unet3d_inplane": "unet3d",
     "unet3p": "unet3p_deep",
     "unet_seven_level": "unet",
+    "unet_upsample": "unet_bilinear",
     "unet_valid": "unet_three_level",
     "unet_valid_bn": "unet_three_level",
+    "vnet_prelu": "vnet",
     "wnet_big": "wnet",
 }
 # Narrowed, these are another network again.
@@ -47,8 +56,7 @@ FULL = [
 ]
 
 
-def expect_clean(name: str, ndim: int, *, fast: bool, device: str) -> None:
-    report = examine(name, ndim, fast=fast, device=device)
+def expect_clean(report: Report) -> None:
     assert report.ok, "\n".join(f"{r.check}: {r.note}" for r in report.failures)
 
 
@@ -70,7 +78,13 @@ def slow_unless(quick: bool, *case: object) -> object:
     ],
 )
 def test_every_model_and_adapter_passes_the_fast_suite(name: str, ndim: int, device: str) -> None:
-    expect_clean(name, ndim, fast=True, device=device)
+    expect_clean(examine(name, ndim, fast=True, device=device))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FEWER_LEVELS[2])
+def test_the_deepest_networks_pass_with_all_their_levels(name: str) -> None:
+    expect_clean(examine(name, 2, fast=True, all_levels=True))
 
 
 @pytest.mark.parametrize(("name", "other"), {**SIBLINGS, **ALIKE}.items())
@@ -89,4 +103,4 @@ def test_a_network_that_is_left_to_another_is_the_same_when_narrowed(name: str, 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(("name", "ndim"), FULL)
 def test_a_spread_of_models_passes_the_full_suite(name: str, ndim: int, device: str) -> None:
-    expect_clean(name, ndim, fast=False, device=device)
+    expect_clean(examine(name, ndim, fast=False, device=device))

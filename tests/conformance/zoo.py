@@ -27,18 +27,25 @@ NARROW: dict[str, dict[str, dict[str, object]]] = {
 }
 # All levels of an unpadded network take volumes of up to 188 voxels a side, the first two 20; they lose so many.
 MARGINS_OF_TWO = {"unet_valid": 16, "unet_valid_bn": 18, "unet_three_level": 16}
-# With all their levels these networks take volumes too large for a CPU, or minutes; in 2-D they have them all.
 THREE_LEVELS = {"encoder": {"channels": [8, 16, 32]}}
 THREE_STAGES = {
     "encoder": {"channels": [8, 8, 8], "mid": [4, 4, 4], "heights": [4, 3, 3], "dilated": 1},
     "decoder": {"decoder_channels": [8, 8], "mid": [4, 4], "heights": [3, 4]},
 }
-FEWER_LEVELS_IN_3D: dict[str, dict[str, dict[str, object]]] = {
-    **{name: {"encoder": {"channels": [8, 16]}} for name in MARGINS_OF_TWO},
-    **dict.fromkeys(("u2net", "u2netp", "isnet"), THREE_STAGES),
-    **dict.fromkeys(("unet3d", "unet3p", "unet3p_cgm", "unet3p_deep", "unet_seven_level"), THREE_LEVELS),
-    **dict.fromkeys(("r2unet", "r2attention_unet", "inception_unet"), THREE_LEVELS),
-    "tiramisu": {"encoder": {"depths": [2, 2, 2]}, "decoder": {"depths": [2, 2]}},
+# With all their levels these take minutes, or volumes too large for a CPU.
+FEWER_LEVELS: dict[int, dict[str, dict[str, dict[str, object]]]] = {
+    2: {
+        "u2net": THREE_STAGES,
+        **dict.fromkeys(("unet3p_cgm", "unet3p_deep"), THREE_LEVELS),
+        "tiramisu": {"encoder": {"depths": [1] * 4}, "decoder": {"depths": [1] * 3}},
+    },
+    3: {
+        **{name: {"encoder": {"channels": [8, 16]}} for name in MARGINS_OF_TWO},
+        **dict.fromkeys(("u2net", "u2netp", "isnet"), THREE_STAGES),
+        **dict.fromkeys(("unet3d", "unet3p", "unet3p_cgm", "unet3p_deep", "unet_seven_level"), THREE_LEVELS),
+        **dict.fromkeys(("r2unet", "r2attention_unet", "inception_unet"), THREE_LEVELS),
+        "tiramisu": {"encoder": {"depths": [2, 2, 2]}, "decoder": {"depths": [2, 2]}},
+    },
 }
 TARGETS = [(name, ndim) for name in unetzoo.list_models() for ndim in unetzoo.info(name).ndim]
 SMALL_ENCODER = {"encoder": "timm/test_resnet"}
@@ -137,15 +144,15 @@ def narrowed(value: object, least: int, key: str = "") -> object:
     return value
 
 
-def small(name: str, ndim: int) -> dict[str, object]:
-    """The narrowed config, or the model's own where no narrowed one can be built."""
+def small(name: str, ndim: int, *, all_levels: bool = False) -> dict[str, object]:
+    """The narrowed config, or the model's own where no narrowed one can be built; with fewer levels unless told."""
     if name in ADAPTERS:
         return {"model": {"name": name, **ADAPTERS[name]}}
     own = resolve(name).data
     card = {key: value for key, value in own["card"].items() if key not in ("name", "source", "sizes")}
     changed = NARROW.get(name, {})
-    if ndim == 3 and name in FEWER_LEVELS_IN_3D:
-        changed, card["min_size"] = FEWER_LEVELS_IN_3D[name], None
+    if name in FEWER_LEVELS[ndim] and not all_levels:
+        changed, card["min_size"] = FEWER_LEVELS[ndim][name], None
     if ndim == 3 and name in MARGINS_OF_TWO:
         margin = MARGINS_OF_TWO[name]
         card |= {"min_size": margin + 2, "unpadded": {"margin": margin, "divisor": 2, "offset": 0}}
@@ -160,12 +167,20 @@ def small(name: str, ndim: int) -> dict[str, object]:
     return {**own, "card": card}
 
 
-def examine(name: str, ndim: int, *, fast: bool, device: str = "cpu", checks: Iterable[str] | None = None) -> Report:
+def examine(
+    name: str,
+    ndim: int,
+    *,
+    fast: bool,
+    device: str = "cpu",
+    checks: Iterable[str] | None = None,
+    all_levels: bool = False,
+) -> Report:
     """The suite's report of the narrowed network; on another device than the CPU, of what is asked of a device."""
     known = EXPECTED.get(name, {}) | (EXPECTED_ON_CUDA.get(name, {}) if device != "cpu" else {})
     asked = [check.id for check in all_checks() if device == "cpu" or check.devices != "cpu"]
     return check_model(
-        small(name, ndim),
+        small(name, ndim, all_levels=all_levels),
         ndim=ndim,
         device=device,
         checks=asked if checks is None else checks,

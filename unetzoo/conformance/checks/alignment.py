@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -156,11 +157,11 @@ def _expect_paths_in_place_off_the_period(
     """
     step = period(ctx.claims)[axis]
     starts = (radius, radius + 2 * step, radius + 5 * step)
-    usual = _path_offsets(ctx, model, size, axis, radius)
+    (usual,) = _path_offsets(ctx, model, size, axis, (radius,))
     for odd in (tuple(s + more * (a == axis) for a, s in enumerate(size)) for more in (1, 2, 3)):
         if odd != ctx.claims.legal(odd):
             continue
-        found = [_path_offsets(ctx, model, odd, axis, start) for start in starts]
+        found = _path_offsets(ctx, model, odd, axis, starts)
         for stride in (s for s in usual.keys() & set.intersection(*map(set, found)) if step % s == 0):
             shifts = [offsets[stride] - usual[stride] for offsets in found]
             whole = all(abs(shift - round(shifts[0])) < WHOLE for shift in shifts)
@@ -174,17 +175,22 @@ def _expect_paths_in_place_off_the_period(
             )
 
 
-def _path_offsets(ctx: Context, model: nn.Module, size: Axes, axis: int, start: int) -> dict[int, float]:
+def _path_offsets(
+    ctx: Context, model: nn.Module, size: Axes, axis: int, starts: Sequence[int]
+) -> list[dict[int, float]]:
     """By stride, how far from a block of the output the pixels lie that it takes something from on that path.
 
     Of a constant image: of equal pixels a maximum is always the first, at any size.
     """
     x = torch.ones((1, ctx.in_channels, *size), dtype=torch.float64, device=ctx.device, requires_grad=True)
-    block, centre = _block(ctx, ctx.output(model, x), axis, start)
-    gradients = path_gradients(x, block.sum())
-    whole = max(float(gradient.abs().max()) for gradient in gradients.values())
-    felt = {s: g for s, g in gradients.items() if s != GLOBAL and float(g.abs().max()) > 1e-6 * whole}
-    return {stride: _centroid(gradient, axis, centre)[0] for stride, gradient in felt.items()}
+    out, found = ctx.output(model, x), []
+    for start in starts:
+        block, centre = _block(ctx, out, axis, start)
+        gradients = path_gradients(x, block.sum())
+        whole = max(float(gradient.abs().max()) for gradient in gradients.values())
+        felt = {s: g for s, g in gradients.items() if s != GLOBAL and float(g.abs().max()) > 1e-6 * whole}
+        found.append({stride: _centroid(gradient, axis, centre)[0] for stride, gradient in felt.items()})
+    return found
 
 
 def _offset(ctx: Context, model: nn.Module, size: Axes, axis: int, start: int | None = None) -> tuple[float, float]:
