@@ -24,6 +24,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import TimeoutError as NoResultYet
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from datetime import date
@@ -235,7 +236,7 @@ class Worker:
         """Run the item."""
         try:
             return self._pool.submit(run, item).result(PATIENCE)
-        except (BrokenProcessPool, TimeoutError) as error:
+        except (BrokenProcessPool, NoResultYet) as error:
             for process in self._pool._processes.values():
                 process.kill()
             self._start()

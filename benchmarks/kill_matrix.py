@@ -118,7 +118,7 @@ def page(defects: Sequence[Row], controls: Sequence[Row], skipped: Sequence[Plan
         lines.append(f"| {row.name}: {row.about} | `{row.planted}` | {row.verdict} | {others} |")
     if skipped:
         names = ", ".join(f"{d.build.__name__} (`{d.check_id}`)" for d in skipped)
-        lines += ["", f"Not run, for want of a CUDA device: {names}."]
+        lines += ["", f"Not run, for want of a CUDA device: {names}. `python -m benchmarks.cuda_report` runs them."]
     lines += ["", "## Sound networks", "", "| network | passed | failed | seconds |", "|---|---:|---|---:|"]
     for row in controls:
         failed = ", ".join(f"`{c}`" for c in row.failed) or "none"
