@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from unetzoo.conformance.check import CheckFailed
 from unetzoo.conformance.checks.dtype import _losses
-from unetzoo.conformance.claims import Claims
-from unetzoo.conformance.context import Builder, Context
+from unetzoo.conformance.context import Builder
 from unetzoo.conformance.rounding import BFLOAT16, TF32, own_error, rounding_effects
 
+from .contexts import context
 from .controls import plain
 
 
@@ -27,21 +27,6 @@ class Amplified(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.gain * self.conv(x)
-
-
-def context(builder: Builder, folder: Path) -> Context:
-    """A network's context on the CPU."""
-    return Context(
-        name="network",
-        builder=builder,
-        claims=Claims(),
-        in_channels=3,
-        num_classes=2,
-        size=(16, 20),
-        device=torch.device("cpu"),
-        seed=0,
-        tmp_path=folder,
-    )
 
 
 def amplified(gain: float) -> Builder:

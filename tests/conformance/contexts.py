@@ -1,0 +1,25 @@
+"""A check's view of a network, for tests of what checks are made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from unetzoo.conformance.claims import Claims
+from unetzoo.conformance.context import Builder, Context
+
+
+def context(builder: Builder, folder: Path, claims: Claims | None = None) -> Context:
+    """A network's context on the CPU."""
+    return Context(
+        name="network",
+        builder=builder,
+        claims=claims or Claims(),
+        in_channels=3,
+        num_classes=2,
+        size=(16, 20),
+        device=torch.device("cpu"),
+        seed=0,
+        tmp_path=folder,
+    )
