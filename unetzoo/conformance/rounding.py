@@ -31,7 +31,7 @@ def rounding_effects(
         for parameter in shaken.parameters():
             parameter.copy_(_moved(parameter, unit, generator))
         for i, (out, ref) in enumerate(zip(ctx.outputs(shaken, _moved(x, unit, generator)), reference, strict=True)):
-            effects[i] = max(effects[i], float((out - ref).abs().max() / ref.abs().max().clamp(min=1)))
+            effects[i] = max(effects[i], disagreement(out, ref))
     return effects
 
 
