@@ -18,6 +18,8 @@ def test_a_planted_defect_is_caught_for_the_planted_reason(defect: Planted) -> N
         pytest.skip("needs a CUDA device")
     report = check_model(defect.build, device=defect.device, checks=[defect.check_id], capabilities=defect.capabilities)
     result = report[defect.check_id]
+    if torch.__version__ < "2.7" and result.note.startswith("unavailable"):
+        pytest.skip(result.note)
     assert result.status == "failed", f"{result.status}: {result.note}"
     assert re.search(defect.because, result.message, re.DOTALL), result.message
 

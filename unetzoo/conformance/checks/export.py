@@ -55,18 +55,15 @@ def check_onnx(ctx: Context) -> Measurement | None:
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
     if missing:
         raise Unavailable(f"needs the packages {', '.join(missing)}: pip install unetzoo[export]")
+    if torch.__version__ < "2.7":
+        raise Unavailable("needs torch 2.7: the ONNX exporter before it fails on batch normalisation and on resizing")
     import onnxruntime
 
     vary = _sizes_vary(ctx)
     model, x = ctx.eval_model(dtype=torch.float32), ctx.input(size=_aligned(ctx, 0), dtype=torch.float32)
     path = ctx.tmp_path / "model.onnx"
-    logging.disable(logging.CRITICAL)
     with blame("torch.onnx.export(dynamo=True)", _HINT):
-        program = torch.onnx.export(
-            model, (x,), dynamo=True, verbose=False, dynamic_shapes=_dynamic(x) if vary else None
-        )
-        assert program is not None
-        program.save(str(path))
+        _onnx(model, x, _dynamic(x) if vary else None).save(str(path))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
@@ -119,6 +116,20 @@ def _program(
     logging.disable(logging.CRITICAL)
     with blame(f"torch.export.export{' with dynamic shapes' if dynamic else ''}", _HINT):
         return torch.export.export(model, (x,), dynamic_shapes=dynamic, strict=False)
+
+
+def _onnx(model: nn.Module, x: Tensor, dynamic: tuple[dict[int, object]] | None) -> torch.onnx.ONNXProgram:
+    """The ONNX program; of a chain of errors the first, for the last is advice on filing an issue with torch."""
+    logging.disable(logging.CRITICAL)
+    try:
+        program = torch.onnx.export(model, (x,), dynamo=True, verbose=False, dynamic_shapes=dynamic)
+    except torch.onnx.OnnxExporterError as error:
+        first: BaseException = error
+        while first.__cause__ is not None:
+            first = first.__cause__
+        raise first from None
+    assert program is not None
+    return program
 
 
 def _others(ctx: Context) -> list[Tensor]:
