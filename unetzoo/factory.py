@@ -91,7 +91,7 @@ def create(
     """
     parts = {"encoder": encoder, "center": center, "decoder": decoder, "head": head}
     fields = {"num_classes": num_classes, "in_channels": in_channels, "ndim": ndim}
-    changes = {key: value for key, value in {**parts, **fields, **overrides}.items() if value is not None}
+    changes = {key: value for key, value in {**parts, **fields}.items() if value is not None} | overrides
     if isinstance(encoder, Mapping) and encoder.get("weights") is not None and not pretrained:
         raise ConfigError(
             f"create(): encoder.weights is {encoder['weights']!r}, but without pretrained=True nothing is loaded; "

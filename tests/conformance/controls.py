@@ -41,6 +41,16 @@ def no_norm(in_channels: int, num_classes: int) -> nn.Module:
     return SmallUNet(in_channels, num_classes, width=8, norm=lambda c: nn.Identity())
 
 
+class _OwnBatchNorm(nn.BatchNorm2d):
+    def forward(self, x: Tensor) -> Tensor:
+        known = self.running_mean, self.running_var, self.weight, self.bias
+        return F.batch_norm(x, *known, self.training, self.momentum, self.eps)
+
+
+def own_batch_norm(in_channels: int, num_classes: int) -> nn.Module:
+    return SmallUNet(in_channels, num_classes, norm=_OwnBatchNorm)
+
+
 class Dropout(SmallUNet):
     """Spatial dropout before the head."""
 
@@ -301,6 +311,7 @@ CONTROLS: list[Callable[..., nn.Module]] = [
     group_norm,
     instance_norm,
     no_norm,
+    own_batch_norm,
     Dropout,
     FunctionalDropout,
     Bilinear,

@@ -217,7 +217,7 @@ def perturb_parameters(model: nn.Module, seed: int) -> None:
 
 @torch.no_grad()
 def warm_statistics(model: nn.Module, x: Tensor, *, floor: float = 0.01) -> None:
-    """Set the running statistics of normalisation layers to those of ``x`` (cumulative average over one forward).
+    """Set the running statistics of normalisation layers to those of ``x``, averaged over a layer's calls.
 
     A channel that is silent on ``x`` and fires on other images would be divided by next to nothing: dropout, which
     makes such channels, is off, and no variance is less than ``floor`` of the layer's mean variance.
@@ -229,7 +229,8 @@ def warm_statistics(model: nn.Module, x: Tensor, *, floor: float = 0.01) -> None
     for layer in layers:
         layer.train()
         layer.reset_running_stats()
-        layer.momentum = None
+        # Only torch's own forward takes None, for the average; a layer with another one gets those of its last call.
+        layer.momentum = None if type(layer).forward is nn.modules.batchnorm._BatchNorm.forward else 1.0
     try:
         model(x)
         for layer in layers:

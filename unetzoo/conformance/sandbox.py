@@ -213,14 +213,22 @@ class GlobalState:
         now = {name: current[name].get() for name in self.flags}
         return [f"{name}: {_short(was, now[name])}" for name, was in self.flags.items() if now[name] != was]
 
+    def generators(self) -> dict[str, object]:
+        """The state of each random generator."""
+        found: dict[str, object] = {"torch (CPU)": self.torch_rng.tolist()}
+        found |= {f"torch (cuda:{i})": state.tolist() for i, state in enumerate(self.cuda_rng)}
+        found["python's random"] = self.python_rng
+        return found if self.numpy_rng is None else found | {"numpy.random": repr(self.numpy_rng)}
+
     def rng_changes(self) -> list[str]:
         """The random generators that have moved since."""
-        now = GlobalState.capture()
-        moved = [] if torch.equal(self.torch_rng, now.torch_rng) else ["torch (CPU)"]
-        pairs = zip(self.cuda_rng, now.cuda_rng, strict=False)
-        moved += [f"torch (cuda:{i})" for i, (a, b) in enumerate(pairs) if not torch.equal(a, b)]
-        moved += [] if self.python_rng == now.python_rng else ["python's random"]
-        return moved + ([] if repr(self.numpy_rng) == repr(now.numpy_rng) else ["numpy.random"])
+        now = GlobalState.capture().generators()
+        return [name for name, state in self.generators().items() if now[name] != state]
+
+    def same_generators(self, other: GlobalState) -> list[str]:
+        """The random generators that are in the same state as in another snapshot."""
+        theirs = other.generators()
+        return [name for name, state in self.generators().items() if theirs.get(name) == state]
 
     def restore(self) -> None:
         """Put flags and random generators back."""
@@ -245,15 +253,20 @@ def _short(was: object, now: object) -> str:
     return " -> ".join(text if len(text) <= 120 else f"{text[:117]}..." for text in map(repr, (was, now)))
 
 
+def seed_generators(seed: int) -> None:
+    """Seed every global random generator that is there."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(seed % 2**32)
+
+
 @contextlib.contextmanager
 def sandbox(seed: int) -> Iterator[None]:
     """Run the body from seeded random generators, with gradients on, and put every global back afterwards."""
     state = GlobalState.capture()
     try:
-        torch.manual_seed(seed)
-        random.seed(seed)
-        if "numpy" in sys.modules:
-            sys.modules["numpy"].random.seed(seed % 2**32)
+        seed_generators(seed)
         torch.set_grad_enabled(True)
         yield
     finally:

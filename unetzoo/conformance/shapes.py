@@ -44,8 +44,7 @@ def expect_honest_size(ctx: Context, model: nn.Module, size: Axes) -> bool:
         tuple(out.shape[2:]) == size,
         f"an input of {list(size)} gave an output of {list(out.shape[2:])}, expected {list(size)}: resize "
         "features to the "
-        f"skip's size, pad, or refuse the size (works at multiples of {list(ctx.claims.divisor)}; declare "
-        "`divisor` if it "
-        "is meant to be so)",
+        f"skip's size, pad, or refuse the size (works from {list(ctx.claims.min_size)} at multiples of "
+        f"{list(ctx.claims.divisor)}; declare `divisor` or `min_size` if it is meant to be so)",
     )
     return True

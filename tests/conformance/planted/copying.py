@@ -157,10 +157,20 @@ class WakesUp(nn.BatchNorm2d):
         self.training = True
 
 
-@planted("check_deepcopy", because=r"In training mode, as the original is not: encoder\.0\.1")
-@planted("check_pickle", because=r"In training mode, as the original is not: encoder\.0\.1")
+@planted("check_deepcopy", because=r"has encoder\.0\.1.* in training mode")
+@planted("check_pickle", because=r"has encoder\.0\.1.* in training mode")
 class CopiesTrain(SmallUNet):
     """Copies of it in evaluation mode normalise by the batch."""
 
     def __init__(self, in_channels: int, num_classes: int) -> None:
         super().__init__(in_channels, num_classes, norm=WakesUp)
+
+
+@planted("check_deepcopy", because=r"another requires_grad in encoder\.0\.0\.weight")
+class CopiesThaw(SmallUNet):
+    """Is copied by building another and loading the weights."""
+
+    def __deepcopy__(self, memo: dict[int, object]) -> CopiesThaw:
+        twin = CopiesThaw(self.encoder[0][0].in_channels, self.head.out_channels)
+        twin.load_state_dict(self.state_dict())
+        return twin.to(self.head.weight).train(self.training)

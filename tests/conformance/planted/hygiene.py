@@ -1,108 +1,23 @@
-"""Networks that leave traces, hide tensors, or go round hooks."""
+"""Networks that leave traces, print, hide tensors, or go round hooks."""
 
 from __future__ import annotations
 
 import contextlib
-import gc
-import logging
-import os
-import signal
+import functools
 import socket
 import sys
 import tempfile
 import threading
 import time
+import types
 import warnings
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..networks import Block, SmallUNet
 from ..planting import planted
-
-
-@planted("check_global_state", because="construction.*default_dtype")
-class SetsDefaultDtype(SmallUNet):
-    """Changes the default dtype."""
-
-    def __init__(self, in_channels: int, num_classes: int) -> None:
-        super().__init__(in_channels, num_classes)
-        torch.set_default_dtype(torch.float64)
-
-
-@planted("check_global_state", because="construction.*default_dtype")
-class ResetsDefaultDtype(SmallUNet):
-    """Puts the default dtype back to float32, whatever it was."""
-
-    def __init__(self, in_channels: int, num_classes: int) -> None:
-        super().__init__(in_channels, num_classes)
-        torch.set_default_dtype(torch.float32)
-
-
-@planted("check_global_state", because="forward.*cudnn.benchmark")
-class SetsBenchmark(SmallUNet):
-    """Turns cudnn.benchmark on in forward."""
-
-    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
-        torch.backends.cudnn.benchmark = True
-        return logits
-
-
-@planted("check_global_state", because="warnings.filters")
-class SilencesWarnings(SmallUNet):
-    """Filters warnings for everyone."""
-
-    def __init__(self, in_channels: int, num_classes: int) -> None:
-        super().__init__(in_channels, num_classes)
-        warnings.filterwarnings("ignore")
-
-
-@planted("check_global_state", because="root logger")
-class ConfiguresLogging(SmallUNet):
-    """Sets the level of the root logger."""
-
-    def __init__(self, in_channels: int, num_classes: int) -> None:
-        super().__init__(in_channels, num_classes)
-        logging.getLogger().setLevel(logging.ERROR)
-
-
-@planted("check_global_state", because="environ")
-class SetsEnvironment(SmallUNet):
-    """Exports a variable in forward."""
-
-    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
-        os.environ["OMP_WAIT_POLICY_OF_NET"] = "passive"
-        return logits
-
-
-@planted("check_global_state", because="anomaly")
-class LeavesAnomalyMode(SmallUNet):
-    """Turns anomaly detection on and leaves it on."""
-
-    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
-        torch.autograd.set_detect_anomaly(True)
-        return logits
-
-
-@planted("check_global_state", because="num_threads")
-class SetsThreads(SmallUNet):
-    """Asks for one thread."""
-
-    def __init__(self, in_channels: int, num_classes: int) -> None:
-        super().__init__(in_channels, num_classes)
-        torch.set_num_threads(1)
-
-
-@planted("check_global_state", because="is_grad_enabled")
-class LeavesGradOff(SmallUNet):
-    """Turns gradients off in eval mode."""
-
-    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
-        if not self.training:
-            torch.set_grad_enabled(False)
-        return logits
 
 
 @planted("check_silent", because="printed.*shape")
@@ -114,7 +29,7 @@ class Prints(SmallUNet):
         return logits
 
 
-@planted("check_silent", because=r"training forward at size \[\d+, \d+\] printed")
+@planted("check_silent", because=r"training step at size \[\d+, \d+\] printed")
 class PrintsWhenItPads(SmallUNet):
     """Reports in training that it pads images of odd width."""
 
@@ -239,60 +154,6 @@ class FusesInEval(SmallUNet):
         return logits if self.training else logits + self.fused
 
 
-@planted("check_global_state", because="hooks of every module")
-class HooksEveryModule(SmallUNet):
-    """Registers a forward hook on all modules of the process."""
-
-    def __init__(self, in_channels: int, num_classes: int) -> None:
-        super().__init__(in_channels, num_classes)
-        nn.modules.module.register_module_forward_hook(lambda *_: None)
-
-
-@planted("check_global_state", because="gc.isenabled")
-class StopsGarbageCollection(SmallUNet):
-    """Turns the garbage collector off, to be faster."""
-
-    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
-        gc.disable()
-        return logits
-
-
-@planted("check_global_state", because="numpy.geterr")
-class QuietensNumpy(SmallUNet):
-    """Turns numpy's warnings off."""
-
-    def __init__(self, in_channels: int, num_classes: int) -> None:
-        super().__init__(in_channels, num_classes)
-        np.seterr(all="ignore")
-
-
-@planted("check_global_state", because=r"_dynamo.config: \{'suppress_errors'")
-class SuppressesCompileErrors(SmallUNet):
-    """Makes torch.compile fall back to eager for everyone."""
-
-    def __init__(self, in_channels: int, num_classes: int) -> None:
-        super().__init__(in_channels, num_classes)
-        torch._dynamo.config.suppress_errors = True
-
-
-@planted("check_global_state", because="flash_sdp_enabled")
-class ForbidsFlashAttention(SmallUNet):
-    """Turns flash attention off for everyone."""
-
-    def __init__(self, in_channels: int, num_classes: int) -> None:
-        super().__init__(in_channels, num_classes)
-        torch.backends.cuda.enable_flash_sdp(False)
-
-
-@planted("check_global_state", because="signal handlers")
-class CatchesInterrupts(SmallUNet):
-    """Handles Ctrl-C itself."""
-
-    def __init__(self, in_channels: int, num_classes: int) -> None:
-        super().__init__(in_channels, num_classes)
-        signal.signal(signal.SIGINT, lambda *_: None)
-
-
 @planted("check_self_contained", because="construction asked for the address of 'localhost'")
 class AsksTheNetwork(SmallUNet):
     """Looks for newer weights whenever it is built."""
@@ -322,15 +183,6 @@ class WatchesInBackground(SmallUNet):
         threading.Thread(target=time.sleep, args=(1,), daemon=True).start()
 
 
-@planted("check_global_state", because=r"fp32_precision|matmul_precision|allow_tf32")
-class SetsPrecision(SmallUNet):
-    """Allows products of lower precision, for every network of the process."""
-
-    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
-        torch.set_float32_matmul_precision("high")
-        return logits
-
-
 @planted("check_state_dict_stable", because=r"training forward at size \[\d+, \d+\] changed the state dict")
 class GrowsAtOddWidth(SmallUNet):
     """Makes a layer when the first image of odd width comes."""
@@ -341,3 +193,61 @@ class GrowsAtOddWidth(SmallUNet):
         if not hasattr(self, "align"):
             self.align = nn.Conv2d(logits.shape[1], logits.shape[1], 1).to(logits)
         return self.align(logits)
+
+
+@planted("check_silent", because="of one image printed")
+class TellsOfSingleImages(SmallUNet):
+    """Prints for a batch of one."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        if self.training and len(x) == 1:
+            print("a batch of one")
+        return logits
+
+
+@planted("check_silent", because="of a float64 network warned")
+class WarnsInDouble(SmallUNet):
+    """Warns where it is given float64."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        if x.dtype == torch.float64:
+            warnings.warn("float64 is slow", stacklevel=2)
+        return logits
+
+
+@planted("check_repr", because="of a network that has run raised")
+class PrintsItsLastSize(SmallUNet):
+    """Formats what a forward leaves on it as a number."""
+
+    last: object = 0
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        self.last = tuple(x.shape)
+        return logits
+
+    def extra_repr(self) -> str:
+        return f"last={self.last:d}"
+
+
+@planted("check_all_registered", because=r"scale.* unregistered tensor")
+class TensorInPartial(SmallUNet):
+    """Binds a tensor to a function."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes)
+        self.scale = functools.partial(torch.mul, torch.full((1,), 1.5))
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return self.scale(logits)
+
+
+@planted("check_all_registered", because=r"tables\['scale'\].* unregistered tensor")
+class TensorInNamespace(SmallUNet):
+    """Keeps a tensor in a namespace."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes)
+        self.tables = types.SimpleNamespace(scale=torch.full((1,), 1.5))
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return logits * self.tables.scale

@@ -177,3 +177,88 @@ class TakesGreyMaps(SmallUNet):
     def forward(self, x: Tensor) -> Tensor:
         grey = x.dim() == 3 and self.encoder[0][0].in_channels == 1
         return super().forward(x[:, None] if grey else x)
+
+
+@planted("check_min_size", because=r"gave an output of \[8,")
+class EnlargesThumbnails(SmallUNet):
+    """Enlarges what is smaller than eight pixels, and leaves it so."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.interpolate(x, size=[max(8, n) for n in x.shape[2:]]))
+
+
+class _OwnRule(SmallUNet):
+    """Has a rule of sizes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.refuse(*x.shape[2:])
+        return super().forward(x)
+
+    def refuse(self, height: int, width: int) -> None:
+        if height % 4 or width % 4:
+            raise ValueError(f"sides must be multiples of 4, got {height} x {width}")
+
+    def merge(self, y: Tensor, skip: Tensor, index: int) -> Tensor:
+        return torch.cat([F.interpolate(y, scale_factor=2.0), skip], dim=1)
+
+
+@planted("check_divisor", because="while what works along axis 0 are multiples of 4")
+class NamesAnotherRule(_OwnRule):
+    """Says two and means four."""
+
+    def refuse(self, height: int, width: int) -> None:
+        if height % 4 or width % 4:
+            raise ValueError("sides must be multiples of 2")
+
+
+@planted("check_divisor", because="the rule is tested wrongly along an axis")
+class TestsHalfTheWidth(_OwnRule):
+    """Lets widths through that fail further on."""
+
+    def refuse(self, height: int, width: int) -> None:
+        if height % 4 or width % 2:
+            raise ValueError(f"sides must be multiples of 4, got {height} x {width}")
+
+
+@planted("check_batch_one_train", because="on a batch of 1, the loss is nan")
+class DividesByTheSpread(SmallUNet):
+    """Adds the unbiased spread over the batch, of which one image has none."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return logits + logits.std(0).mean() if self.training else logits
+
+
+@planted("check_empty_batch", because=r"gave \[0, 2, 16, 20\]|gave \[0,")
+class RoundsEmptySizes(SmallUNet):
+    """Answers an empty batch at a multiple of four."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not len(x):
+            return x.new_zeros(0, self.head.out_channels, *(n // 4 * 4 for n in x.shape[2:]))
+        return super().forward(x)
+
+
+@planted("check_empty_batch", because="an empty batch gave torch.float32")
+class EmptyFloat32(SmallUNet):
+    """Answers an empty batch in float32."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not len(x):
+            return torch.zeros(0, self.head.out_channels, *x.shape[2:], device=x.device)
+        return super().forward(x)
+
+
+@planted("check_invalid_input", because="add no batch axis in silence")
+class AddsBatchAxis(SmallUNet):
+    """Takes one image, and answers with a batch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x if x.dim() == 4 or len(x) != self.encoder[0][0].in_channels else x[None])
+
+
+@planted("check_input_sensitivity", because="of input channel 3 of 4")
+class ClampsFourthBand(SmallUNet):
+    """Clamps the fourth band."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(torch.cat([x[:, :3], x[:, 3:].clamp(0, 1)], dim=1))

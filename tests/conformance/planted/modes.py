@@ -170,3 +170,36 @@ class FreezesHeadInEval(SmallUNet):
         if not self.training:
             self.head.requires_grad_(False)
         return logits
+
+
+@planted("check_mode_flags", because="after a training forward of one image, training=False")
+class SleepsOnOneImage(SmallUNet):
+    """Puts its last block in eval mode for a batch of one, and leaves it there."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        if len(x) == 1:
+            self.decoder[-1].eval()
+        return logits
+
+
+class _StillNorm(nn.BatchNorm2d):
+    def forward(self, x: Tensor) -> Tensor:
+        known = self.running_mean, self.running_var, self.weight, self.bias
+        return F.batch_norm(x, *known, self.training and len(x) > 1, self.momentum or 0.0, self.eps)
+
+
+@planted("check_norm_stats", because="of one image left .*running_mean")
+def still_for_one_image(in_channels: int, num_classes: int) -> nn.Module:
+    """Normalises a batch of one by its running statistics."""
+    return SmallUNet(in_channels, num_classes, norm=_StillNorm)
+
+
+@planted("check_stochastic_honest", because="six in a row are equal")
+class ReplaysItsMask(SmallUNet):
+    """Puts torch's random state back behind its dropout."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        if not self.training:
+            return logits
+        with torch.random.fork_rng(devices=[]):
+            return F.dropout(logits, 0.3)

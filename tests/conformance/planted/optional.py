@@ -54,13 +54,13 @@ class ForgetsNumber(Resettable):
         self.num_classes = before
 
 
-@planted("check_reset_classifier", because=r"head are in training mode|head.* in training mode")
-class NewHeadInTrainingMode(Resettable):
-    """Leaves the new head in training mode."""
+@planted("check_reset_classifier", because=r"head, head\.0 are in training mode")
+class NewDropoutInTrainingMode(Resettable):
+    """Leaves the dropout of the new head in training mode."""
 
     def reset_head(self, num_classes: int) -> None:
         super().reset_head(num_classes)
-        self.head.train()
+        self.head = nn.Sequential(nn.Dropout(), self.head)
 
 
 @planted("check_reset_classifier", because=r"expected 1 channels|expected 5 channels")
@@ -213,3 +213,24 @@ def WrongStrides(in_channels: int, num_classes: int) -> nn.Module:
 def MissingFeature(in_channels: int, num_classes: int) -> nn.Module:
     """Declares a level that is not there."""
     return _WithEncoder(in_channels, num_classes, (4, 8, 16), (1, 2, 4))
+
+
+@planted("check_reset_classifier", because=r"buffers outside of the head .*encoder\.0\.1\.running_mean")
+class ForgetsStatistics(Resettable):
+    """Resets the running statistics of the body too."""
+
+    def reset_head(self, num_classes: int) -> None:
+        super().reset_head(num_classes)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.reset_running_stats()
+
+
+@planted("check_freeze_encoder", because=r"some of the parameters of encoder\.0\.1")
+class FreezesMatricesAlone(Freezable):
+    """Freezes scales, and leaves offsets to learn."""
+
+    def freeze_encoder(self) -> None:
+        super().freeze_encoder()
+        for name, parameter in self.encoder.named_parameters():
+            parameter.requires_grad_(name.endswith("bias"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -340,3 +342,56 @@ class SwapsCoarseAxes(Supervised):
 
     def coarser(self, logits: Tensor) -> Tensor:
         return logits.transpose(2, 3)
+
+
+@planted("check_output_type", because="of one image are not finest first")
+class TurnsListForOneImage(Supervised):
+    """Returns the coarsest first for a batch of one."""
+
+    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
+        found = super().forward(x)
+        return found[::-1] if isinstance(found, list) and len(x) == 1 else found
+
+
+@planted("check_output_type", because=r"\(built with num_classes=5\) returned dict")
+class DictionaryOfManyClasses(Supervised):
+    """Returns a dictionary for more than two classes."""
+
+    def forward(self, x: Tensor) -> Any:
+        found = super().forward(x)
+        return {"out": found[0], "aux": found[1]} if isinstance(found, list) and found[0].shape[1] > 2 else found
+
+
+@planted("check_output_dtype", because=r"\[17, 23\], returned \{torch.float64\}")
+class DoubleAtOddSizes(SmallUNet):
+    """Multiplies odd images by numpy's window."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        width = x.shape[-1]
+        return logits * torch.ones(width, dtype=torch.float64, device=x.device) if width % 2 else logits
+
+
+@planted("check_output_fresh", because="training outputs share their memory")
+class ListOfViews(Supervised):
+    """Returns views of one tensor."""
+
+    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
+        found = super().forward(x)
+        if not isinstance(found, list):
+            return found
+        memory = torch.cat([out.flatten() for out in found]).split([out.numel() for out in found])
+        return [part.view_as(out) for part, out in zip(memory, found, strict=True)]
+
+
+@planted("check_output_fresh", because="after a second call|shares its memory")
+class CanvasForOneImage(SmallUNet):
+    """Writes the logits of a single image to a canvas of its own."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes)
+        self.register_buffer("canvas", torch.zeros(1, num_classes, 64, 64), persistent=False)
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        if len(x) > 1 or torch.is_grad_enabled():
+            return logits
+        return self.canvas[..., : x.shape[2], : x.shape[3]].copy_(logits)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import numpy
 import torch
@@ -153,3 +155,76 @@ class PrivateSeed(SmallUNet):
         super().__init__(in_channels, num_classes)
         drawn = torch.randn(self.head.weight.shape, generator=torch.Generator().manual_seed(0))
         self.head.weight = nn.Parameter(drawn.to(self.head.weight.device))
+
+
+@planted("check_unknown_kwargs", because="=None was accepted in silence")
+def drops_empty_options(in_channels: int, num_classes: int, **options: object) -> nn.Module:
+    """Leaves options that are None aside, whatever they are called."""
+    return SmallUNet(in_channels, num_classes, **{name: v for name, v in options.items() if v is not None})  # type: ignore[arg-type]
+
+
+@planted("check_unknown_kwargs", because="encoder_no_such.* was accepted in silence")
+def drops_encoder_options(in_channels: int, num_classes: int, **options: object) -> nn.Module:
+    """Has no encoder to hand the encoder's options to."""
+    kept = {name: v for name, v in options.items() if not name.startswith("encoder_")}
+    return SmallUNet(in_channels, num_classes, **kept)  # type: ignore[arg-type]
+
+
+@planted("check_create_twice", because="a later call gave another network")
+class EditsItsPreset(SmallUNet):
+    """Changes the preset of the class when it is built for one class."""
+
+    preset: ClassVar = {"width": 4}
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        if num_classes == 1:
+            self.preset["width"] = 6
+        super().__init__(in_channels, num_classes, width=self.preset["width"])
+
+
+class _Preset:
+    __signature__ = inspect.Signature(
+        [
+            inspect.Parameter("in_channels", inspect.Parameter.POSITIONAL_OR_KEYWORD),
+            inspect.Parameter("num_classes", inspect.Parameter.POSITIONAL_OR_KEYWORD),
+            inspect.Parameter("width", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=4),
+        ]
+    )
+    __name__ = "AnotherDefault"
+    __doc__ = "Shows a default and takes another one."
+
+    def __call__(self, in_channels: int, num_classes: int, width: int = 6) -> nn.Module:
+        return SmallUNet(in_channels, num_classes, width=width)
+
+
+planted("check_create_twice", because="the signature's own defaults gave another network")(_Preset())
+
+
+@planted("check_create_seeded", because="python's random")
+class SeedsPython(SmallUNet):
+    """Seeds python's generator, and draws its weights from torch's."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes)
+        random.seed(0)
+
+
+@planted("check_create_seeded", because="two networks made in a row are the same")
+class PutsGeneratorBack(SmallUNet):
+    """Draws its weights in a copy of torch's random state."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        with torch.random.fork_rng(devices=[]):
+            super().__init__(in_channels, num_classes)
+
+
+@planted("check_create_seeded", because="random-looking .*table")
+class SeedsItsTable(SmallUNet):
+    """Draws a table that is learned from a seed of its own."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes)
+        self.table = nn.Parameter(torch.randn(4, 32, generator=torch.Generator().manual_seed(1)))
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return logits + self.table.square().mean()

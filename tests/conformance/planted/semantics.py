@@ -39,7 +39,7 @@ class SamplesManyPixels(SmallUNet):
         return logits - pixels.mean(2)[..., None, None]
 
 
-@planted("check_eval_rng_pure", because=r"at size \[\d+, \d+\] moved")
+@planted("check_eval_rng_pure", because=r"of 2 images, \[\d+, \d+\], moved")
 class JittersOddPadding(SmallUNet):
     """Draws on which side it pads an odd width, and then pads on the right."""
 
@@ -58,7 +58,7 @@ class DrawsFromNumpy(SmallUNet):
         return logits
 
 
-@planted("check_rng_not_reseeded", because="training forward torch's generator")
+@planted("check_rng_not_reseeded", because=r"training forward torch \(CPU\)")
 class SeedsInForward(SmallUNet):
     """Seeds before its dropout."""
 
@@ -312,3 +312,34 @@ class CentresInPlaceWithoutGraph(SmallUNet):
     def forward(self, x: Tensor) -> Tensor:
         mean = x.mean(dim=(2, 3), keepdim=True)
         return super().forward(x - mean if torch.is_grad_enabled() else x.sub_(mean))
+
+
+@planted("check_eval_rng_pure", because="of 1 images.* moved")
+class DrawsForOneImage(SmallUNet):
+    """Draws a number that it does not use for a batch of one."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        if len(x) == 1:
+            torch.rand(())
+        return logits
+
+
+@planted("check_rng_not_reseeded", because=r"training forward torch \(CPU\)")
+class SeedsByStep(SmallUNet):
+    """Seeds torch's generator with the number of its steps."""
+
+    steps = 0
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        if self.training:
+            self.steps += 1
+            torch.manual_seed(self.steps)
+        return logits
+
+
+@planted("check_input_unmodified", because="eval.*changed its input")
+class CentresGreyImages(SmallUNet):
+    """Centres images of one channel in place."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.sub_(x.mean()) if x.shape[1] == 1 and not torch.is_grad_enabled() else x)

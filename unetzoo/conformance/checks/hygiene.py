@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 import importlib
 import io
 import itertools
 import logging
 import threading
+import types
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import is_dataclass
 
 import torch
 from torch import Tensor, nn
 
 from unetzoo.conformance.auditing import audited
 from unetzoo.conformance.check import CREATE, CheckFailed, Measurement, check, expect
-from unetzoo.conformance.claims import Axes
 from unetzoo.conformance.context import Context, state_layout
 from unetzoo.conformance.sandbox import GlobalState, flip_tf32
 
@@ -42,8 +44,8 @@ def check_global_state(ctx: Context) -> None:
     expect(not changes, f"construction changed global state: {'; '.join(changes[:4])}")
 
 
-def _stages(ctx: Context, *sizes: Axes) -> Iterator[str]:
-    """Build and run the network, yielding the name of each stage once it is over; then forwards at other sizes."""
+def _stages(ctx: Context) -> Iterator[str]:
+    """Build and run the network, yielding the name of each stage once it is over; then what is run less often."""
     model = ctx.build().to(ctx.device)
     yield "construction"
     x = ctx.input(dtype=torch.float32)
@@ -55,10 +57,21 @@ def _stages(ctx: Context, *sizes: Axes) -> Iterator[str]:
     model.eval()
     ctx.outputs(model, x)
     yield "an eval forward"
-    for size, train in itertools.product(sizes, (True, False)):
-        with torch.no_grad():
-            ctx.outputs(model.train(train), ctx.input(size=size, dtype=torch.float32))
-        yield f"{'a training' if train else 'an eval'} forward at size {list(size)}"
+    odd = ctx.odd_size()
+    rare = {
+        f"at size {list(odd)}": ctx.input(size=odd, dtype=torch.float32),
+        "of one image": x[:1],
+        "that refuses its input": x[:, 0],
+        "that refuses a size": x[..., :-1] if max(ctx.claims.divisor) > 1 else x[..., :1],
+        "of a float64 network": x.double(),
+    }
+    for (what, given), train in itertools.product(rare.items(), (True, False)):
+        # Gradients stay on: torch.no_grad() would put back a mode that a forward leaves behind.
+        with contextlib.suppress(Exception):  # whether it runs is another check's matter
+            outputs = ctx.outputs(model.to(given.dtype).train(train), given)
+            if train:
+                (1e-6 * ctx.loss(outputs)).backward()
+        yield f"{'a training step' if train else 'an eval forward'} {what}"
 
 
 @contextlib.contextmanager
@@ -104,7 +117,7 @@ def check_silent(ctx: Context) -> None:
         warnings.simplefilter("always")
         stack.callback(torch.set_warn_always, torch.is_warn_always_enabled())
         torch.set_warn_always(True)
-        for stage in _stages(ctx, ctx.odd_size()):
+        for stage in _stages(ctx):
             text = out.getvalue() or err.getvalue()
             expect(not text, f"{stage} printed {text.strip()[:200]!r}: use the logging module")
             if caught:
@@ -117,15 +130,12 @@ def check_silent(ctx: Context) -> None:
 
 @check(requires=CREATE, level="should")
 def check_repr(ctx: Context) -> Measurement | None:
-    """repr does not raise and stays below 1 MB."""
+    """repr does not raise and stays below 1 MB, before and after a training step."""
     model = ctx.build()
-    for name, module in model.named_modules():
-        try:
-            module.extra_repr()
-        except Exception as error:  # whichever error: it would break every report that prints the network
-            raise CheckFailed(
-                f"extra_repr of {name or 'the network'!r} raised {type(error).__name__}: {error}"
-            ) from error
+    _expect_printable(model, "a fresh network")
+    with contextlib.suppress(Exception):  # whether it runs is another check's matter
+        ctx.loss(ctx.outputs(model, ctx.input(dtype=torch.float32))).backward()
+    _expect_printable(model, "a network that has run")
     size = len(repr(model).encode())
     expect(
         size < 2**20,
@@ -134,6 +144,16 @@ def check_repr(ctx: Context) -> Measurement | None:
         2**20,
     )
     return Measurement(size, 2**20)
+
+
+def _expect_printable(model: nn.Module, what: str) -> None:
+    for name, module in model.named_modules():
+        try:
+            module.extra_repr()
+        except Exception as error:  # whichever error: it would break every report that prints the network
+            raise CheckFailed(
+                f"extra_repr of {name or 'the network'!r} of {what} raised {type(error).__name__}: {error}"
+            ) from error
 
 
 @check(requires=CREATE)
@@ -172,6 +192,10 @@ def _hidden(value: object, path: str, depth: int) -> Iterator[tuple[str, nn.Modu
     elif depth and isinstance(value, Mapping):
         for key, item in list(value.items()):
             yield from _hidden(item, f"{path}[{key!r}]", depth - 1)
+    elif depth and isinstance(value, functools.partial):
+        yield from _hidden([value.args, value.keywords], path, depth)
+    elif depth and (isinstance(value, types.SimpleNamespace) or (is_dataclass(value) and not isinstance(value, type))):
+        yield from _hidden(vars(value), path, depth)
     elif depth and isinstance(value, (list, tuple, set, frozenset, collections.deque)):
         for index, item in enumerate(list(value)):
             yield from _hidden(item, f"{path}[{index}]", depth - 1)

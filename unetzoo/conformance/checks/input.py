@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import re
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +14,7 @@ from unetzoo.conformance.claims import Axes
 from unetzoo.conformance.context import Context
 from unetzoo.conformance.failure import describe
 from unetzoo.conformance.shapes import REFUSALS, expect_honest_size, expect_shape, illegal_sizes
-from unetzoo.conformance.tracing import listing
+from unetzoo.conformance.tracing import brief, listing
 
 
 @check()
@@ -73,6 +75,61 @@ def check_input_channels_used(ctx: Context) -> Measurement | None:
 
 
 @check()
+def check_input_sensitivity(ctx: Context) -> Measurement | None:
+    """Pixels of every range of values have an influence: negative, between 0 and 1, above 1, and in the thousands.
+
+    Computed tomography and 16-bit images come as they are: a network that clamps what it was not trained on hides it.
+    """
+    loud = 3000 * ctx.input()
+    with torch.no_grad():
+        model = _that_speaks(ctx, loud)
+        spoilt = ctx.output(model, torch.full_like(loud, torch.nan))
+        expect(bool(spoilt.isnan().all()), "an image of NaN gives numbers: the input is cleaned, and faults go unseen")
+        out = ctx.output(model, loud)
+        for side, clamped in (("above 1000", loud.clamp(max=1000)), ("below -1000", loud.clamp(min=-1000))):
+            same = torch.equal(ctx.output(model, clamped), out)
+            expect(not same, f"values {side} have no influence on the output: the input is clamped")
+    share = _least_share(ctx, model, ctx.in_channels)
+    try:
+        wide = ctx.eval_model(in_channels=4)
+    except REFUSALS:  # check_in_channels speaks of it
+        return Measurement(share, 0.8)
+    return Measurement(min(share, _least_share(ctx, wide, 4)), 0.8)
+
+
+def _least_share(ctx: Context, model: nn.Module, channels: int) -> float:
+    """The least share, over channels and ranges of values, of pixels that have an influence."""
+    x = (1.5 * ctx.input(channels=channels)).requires_grad_()
+    out = ctx.output(model, x)
+    strength = torch.zeros_like(x)
+    for seed in range(3):
+        (gradient,) = torch.autograd.grad(ctx.loss(out, seed), x, retain_graph=True)
+        strength = torch.maximum(strength, gradient.abs())
+    ranges = {"negative": x < 0, "between 0 and 1": (x >= 0) & (x <= 1), "above 1": x > 1, "below -1": x < -1}
+    least = 1.0
+    for (name, where), channel in itertools.product(ranges.items(), range(channels)):
+        share = float((strength[:, channel][where[:, channel]] > 0).double().mean())
+        least = min(least, share)
+        expect(
+            share > 0.8,
+            f"of the pixels {name} of input channel {channel} of {channels} {share:.0%} influence the output, expected "
+            "more than 80 %: the input is clamped or rectified",
+            share,
+            0.8,
+        )
+    return least
+
+
+def _that_speaks(ctx: Context, x: Tensor) -> nn.Module:
+    """A network in eval mode that has logits for ``x``: a gate that decides for the whole image may silence some."""
+    for seed in range(8):
+        model = ctx.eval_model(seed=seed)
+        if bool(ctx.output(model, x).any()):
+            break
+    return model
+
+
+@check()
 def check_min_size(ctx: Context) -> None:
     """The minimum size and its neighbours, mixed over the axes, work in eval and training mode."""
     claims = ctx.claims
@@ -97,9 +154,21 @@ def check_min_size(ctx: Context) -> None:
                     f"{mode} mode: {describe(error)}"
                 ) from error
             expect_shape(ctx, out, 2, size, f"in {mode} mode ")
-    if _is_ours(model) and min(low) > 1:
+    if _is_ours(model):
         below = tuple(max(1, s - d) for s, d in zip(low, claims.divisor, strict=True))
-        _expect_value_error(ctx, below, "below the declared minimum")
+        if min(low) > 1:
+            _expect_value_error(ctx, below, "below the declared minimum")
+    elif not any(claims.margin) and not {"divisor", "min_size"} & claims.declared:
+        model.eval()
+        for size in _small_sizes(ctx):
+            expect_honest_size(ctx, model, size)
+
+
+def _small_sizes(ctx: Context) -> list[Axes]:
+    """Sizes that a network may refuse for being small: a few pixels along one axis, and along all."""
+    few = (1, 2, 3, 6)
+    one = [tuple(n if a == axis else s for a, s in enumerate(ctx.size)) for axis in range(len(ctx.size)) for n in few]
+    return one + [(n,) * len(ctx.size) for n in few]
 
 
 @check()
@@ -123,6 +192,33 @@ def check_divisor(ctx: Context) -> None:
         not refused or alike in sizes or not expect_honest_size(ctx, model, alike),
         f"an image of {list(alike)} is answered and {refused} are refused: where a map is padded or cropped to another "
         "the axes are mixed up (F.pad begins with the last)",
+    )
+    _expect_one_rule(ctx, model)
+
+
+def _expect_one_rule(ctx: Context, model: nn.Module) -> None:
+    """A network that tests its sizes itself, by a ValueError, tests all of them, and names the right number."""
+    told: dict[Axes, Exception] = {}
+    for axis, divisor in enumerate(ctx.claims.divisor):
+        for step in {1, divisor // 2} - {divisor, 0}:
+            size = tuple(s + step * (a == axis) for a, s in enumerate(ctx.size))
+            try:
+                ctx.output(model, ctx.input(size=size, dtype=torch.float32))
+            except REFUSALS as error:
+                told[size] = error
+                rule = re.search(r"(?:multiples? of|divisible by)\D{0,9}(\d+)", str(error))
+                misled = rule and int(rule[1]) % divisor and str(divisor) not in re.findall(r"\d+", str(error))
+                expect(
+                    not misled,
+                    f"{list(size)} is refused with {brief(error)!r}, while what works along axis {axis} are "
+                    f"multiples of {divisor}",
+                )
+    tested = [size for size, error in told.items() if isinstance(error, ValueError)]
+    others = [f"{list(size)} with {type(told[size]).__name__}" for size in told if size not in tested]
+    expect(
+        not tested or not others,
+        f"{list(map(list, tested))} are refused by a ValueError, but {', '.join(others)} of a later step: the rule is "
+        "tested wrongly along an axis",
     )
 
 
@@ -151,12 +247,14 @@ def check_batch_one_train(ctx: Context) -> None:
     for batch in (1, 2):
         model = ctx.train_model(dtype=torch.float32)
         try:
-            ctx.loss(ctx.outputs(model, ctx.input(batch, dtype=torch.float32))).backward()
+            loss = ctx.loss(ctx.outputs(model, ctx.input(batch, dtype=torch.float32)))
+            loss.backward()
         except Exception as error:
             raise CheckFailed(
                 f"training on a batch of {batch}, images of {list(ctx.size)}: {describe(error)}. Batch normalisation "
                 "after global pooling has one value a channel; use another normalisation there"
             ) from error
+        expect(bool(loss.isfinite()), f"training on a batch of {batch}, the loss is {float(loss)}")
         trained.append({name for name, p in model.named_parameters() if p.grad is not None})
     # What is drawn by chance may differ between any two steps.
     skipped = [] if ctx.claims.stochastic_train else sorted(trained[1] - trained[0])
@@ -169,15 +267,17 @@ def check_batch_one_train(ctx: Context) -> None:
 
 @check(level="should")
 def check_empty_batch(ctx: Context) -> None:
-    """An empty batch gives an empty output of the right shape."""
-    model = ctx.eval_model(dtype=torch.float32)
-    try:
-        with torch.no_grad():
-            out = ctx.output(model, ctx.input(0, dtype=torch.float32))
-    except REFUSALS as error:
-        ctx.require(ctx.claims.empty_batch, f"not claimed, and refused with {type(error).__name__}")
-        raise CheckFailed(f"an empty batch is claimed to work: {describe(error)}") from error
-    expect_shape(ctx, out, 0, ctx.size)
+    """An empty batch gives an empty output of the right shape and dtype."""
+    model = ctx.eval_model()
+    for size in dict.fromkeys((ctx.size, ctx.odd_size())):
+        try:
+            with torch.no_grad():
+                out = ctx.output(model, ctx.input(0, size))
+        except REFUSALS as error:
+            ctx.require(ctx.claims.empty_batch, f"not claimed, and refused with {type(error).__name__}")
+            raise CheckFailed(f"an empty batch is claimed to work: {describe(error)}") from error
+        expect_shape(ctx, out, 0, size)
+        expect(out.dtype == torch.float64, f"of a float64 network an empty batch gave {out.dtype}")
 
 
 class TaggedTensor(Tensor):
@@ -210,6 +310,14 @@ def check_invalid_input(ctx: Context) -> None:
         maps = ctx.input(1, channels=channels + 1, dtype=torch.float32)[0]
         what = f"an input of {maps.dim()} axes, {list(maps.shape)}, on a network built with in_channels={channels}"
         _expect_refused(network, maps, what)
+    single, got = [ctx.num_classes, *ctx.claims.output_size(ctx.size)], None
+    with torch.no_grad(), contextlib.suppress(*REFUSALS):
+        got = list(ctx.output(model, good[0]).shape)
+    expect(
+        got in (None, single),
+        f"an input of {good.dim() - 1} axes, {list(good[0].shape)}, gave {got}, expected an error, or {single} as torch"
+        " has it for one image: add no batch axis in silence",
+    )
     for channels in {1, expected + 1} - {expected}:
         x = ctx.input(channels=channels, dtype=torch.float32)
         what = f"{channels} channels on a network built with in_channels={expected}"

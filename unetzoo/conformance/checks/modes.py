@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from unetzoo.conformance.check import Measurement, agree, check, expect
 from unetzoo.conformance.context import Context, warm_statistics
+from unetzoo.conformance.shapes import REFUSALS
 from unetzoo.conformance.stochastic import repeats
 from unetzoo.conformance.tracing import listing
 
@@ -46,10 +47,24 @@ def check_norm_stats(ctx: Context) -> None:
         not still,
         f"a training forward left {still[:4]} as they were: momentum 0, a layer held in eval mode, or never called",
     )
+    if _runs(ctx, model, ctx.input(1, seed=2, dtype=torch.float32)):
+        again = dict(model.named_buffers())
+        still = [n for n in tracked if n in again and torch.equal(again[n], moved[n])]
+        expect(not still, f"a training forward of one image left {still[:4]} as they were: it is normalised otherwise")
+    moved = {name: b.clone() for name, b in model.named_buffers()}
     model.eval()
     ctx.outputs(model, ctx.input(seed=3, dtype=torch.float32))
     drifted = [n for n, b in model.named_buffers() if n in moved and not torch.equal(b, moved[n])]
     expect(not drifted, f"an eval forward changed {drifted[:4]}: the layer is held in training mode")
+
+
+def _runs(ctx: Context, model: nn.Module, x: Tensor) -> bool:
+    """Whether a forward runs; where one of a single image does not, check_batch_one_train speaks of it."""
+    try:
+        ctx.outputs(model, x)
+    except REFUSALS:
+        return False
+    return True
 
 
 @check(level="should")
@@ -141,6 +156,8 @@ def check_mode_flags(ctx: Context) -> None:
             f"after {name} the outputs are {[list(s) for s in found]}, before {[list(s) for s in before]}: something "
             "hangs on another call. Override train alone, which eval calls, or look at self.training",
         )
+    if _runs(ctx, model.train(), x[:1]):
+        _expect_flags(model, True, "after a training forward of one image")
     # Frozen normalisation and dropout that samples are set layer by layer.
     leaves = [m for m in model.modules() if not list(m.children())]
     for mode in (True, False):
@@ -175,6 +192,18 @@ def check_stochastic_honest(ctx: Context) -> Measurement | None:
             outputs.append(ctx.output(model, x))
     # Behind a layer that begins at zero dropout shows in the gradients alone.
     random = any(not torch.equal(out, outputs[0]) for out in outputs[1:]) or _gradients_differ(ctx, model, x)
+    if any(not torch.equal(out, outputs[0]) for out in outputs[1:]):
+        torch.manual_seed(100)
+        again = []
+        for _ in range(6):
+            model.load_state_dict(state)
+            with torch.no_grad():
+                again.append(ctx.output(model, x))
+        expect(
+            any(not torch.equal(out, again[0]) for out in again[1:]),
+            "training forwards differ under six seeds, yet six in a row are equal: the random generator is put back, "
+            "and each step draws the same mask",
+        )
     active = [name for name, m in model.named_modules() if _drops(m)]
     if "stochastic_train" in ctx.claims.declared and not ctx.claims.stochastic_train:
         return agree(

@@ -26,10 +26,12 @@ def check_reset_classifier(ctx: Context) -> None:
         model = ctx.eval_model()
         model.requires_grad_(False)
         before = {n: (p, p.detach().clone()) for n, p in model.named_parameters()}
+        buffers = {n: b.clone() for n, b in model.named_buffers()}
         reset: Callable[[int], object] = getattr(model, name)
         with blame(f"{name}({classes}) on a frozen float64 network in eval mode"):
             reset(classes)
         case = f"after {name}({classes})"
+        moved = [n for n, b in model.named_buffers() if n in buffers and not torch.equal(b, buffers[n])]
         tensors = dict(model.named_parameters()) | dict(model.named_buffers())
         wrong = [n for n, t in tensors.items() if t.is_floating_point() and t.dtype != torch.float64]
         expect(
@@ -37,10 +39,12 @@ def check_reset_classifier(ctx: Context) -> None:
         )
         wrong = [n for n, t in tensors.items() if t.device != ctx.device]
         expect(not wrong, f"{case} on {ctx.device} {listing(wrong)} are elsewhere: create them like the old head")
-        wrong = [n for n, m in model.named_modules() if m.training]
-        expect(not wrong, f"{case} in eval mode {listing(wrong)} are in training mode")
+        wrong, x = [n for n, m in model.named_modules() if m.training], ctx.input()
+        with torch.no_grad(), blame(f"a forward in eval mode {case}"):
+            same = torch.equal(ctx.output(model, x), ctx.output(model.eval(), x))  # a convolution has no modes
+        expect(same, f"{case} in eval mode {listing(wrong)} are in training mode, and the output shows it")
         _outputs_fit(ctx, model, classes, case)
-        _body_kept(ctx, model, before, classes, case)
+        _body_kept(ctx, model, before, moved, classes, case)
 
 
 def _outputs_fit(ctx: Context, model: nn.Module, classes: int, case: str) -> None:
@@ -56,9 +60,14 @@ def _outputs_fit(ctx: Context, model: nn.Module, classes: int, case: str) -> Non
 
 
 def _body_kept(
-    ctx: Context, model: nn.Module, before: dict[str, tuple[nn.Parameter, Tensor]], classes: int, case: str
+    ctx: Context,
+    model: nn.Module,
+    before: dict[str, tuple[nn.Parameter, Tensor]],
+    moved: list[str],
+    classes: int,
+    case: str,
 ) -> None:
-    """The head is new and learns; everything else is the same parameters with the same values, still frozen."""
+    """The head is new and learns; everything else is the same tensors with the same values, still frozen."""
     other = {n: p.shape for n, p in ctx.build(num_classes=classes + 1).named_parameters()}
     now = dict(model.named_parameters())
     head = {n.partition(".")[0] for n, p in now.items() if n in other and other[n] != p.shape}
@@ -70,6 +79,8 @@ def _body_kept(
     expect(
         not changed, f"{case} parameters outside of the head ({', '.join(sorted(head))}) changed: {listing(changed)}"
     )
+    moved = [n for n in moved if n.partition(".")[0] not in head]
+    expect(not moved, f"{case} buffers outside of the head ({', '.join(sorted(head))}) changed: {listing(moved)}")
     thawed = [n for n, p in body.items() if p.requires_grad]
     expect(not thawed, f"{case} frozen parameters outside of the head require grad: {listing(thawed)}")
     new = [n for n, p in now.items() if n not in before or p is not before[n][0]]
@@ -111,6 +122,8 @@ def check_freeze_encoder(ctx: Context) -> None:
     frozen = {n for n, p in model.named_parameters() if n in learned and not p.requires_grad}
     expect(bool(frozen), "freeze_encoder() froze no parameter")
     expect(frozen != learned, "freeze_encoder() froze every parameter: nothing is left to train")
+    half = [name for name, m in model.named_modules() if len(own := _own(name, m) & learned) > len(own & frozen) > 0]
+    expect(not half, f"freeze_encoder() froze some of the parameters of {listing(half)} and left the others to learn")
     inside = _inside(model, frozen)
     still = _moving_buffers(ctx, model)
     drifted = [n for n in still if n.rpartition(".")[0] in inside]
@@ -141,6 +154,11 @@ def check_freeze_encoder(ctx: Context) -> None:
         expect(not left, f"after unfreeze_encoder() {listing(left)} are still frozen")
         fixed = [n for n, m in model.named_modules() if not m.training]
         expect(not fixed, f"after unfreeze_encoder() and train() {listing(fixed)} are still in eval mode")
+
+
+def _own(name: str, module: nn.Module) -> set[str]:
+    """Names of the parameters that the module holds itself."""
+    return {f"{name}.{n}".lstrip(".") for n, _ in module.named_parameters(recurse=False)}
 
 
 def _inside(model: nn.Module, frozen: set[str]) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import torch
@@ -75,18 +76,12 @@ def check_output_type(ctx: Context) -> None:
     for options in [{}, option] if option else [{}]:
         built = f" (built with {options})" if options else ""
         model = ctx.train_model(dtype=torch.float32, **options)  # type: ignore[arg-type]
-        result = model(ctx.input(dtype=torch.float32))
-        expect(
-            isinstance(result, (Tensor, list, tuple)),
-            f"training mode{built} returned {type(result).__name__}, expected a tensor or a list of tensors",
-        )
-        if isinstance(result, Tensor):
-            expect(
-                not options and ctx.claims.outputs_train == 1,
-                f"training mode{built} returned one tensor, expected a list of several logits",
-            )
-        else:
-            _expect_training_outputs(ctx, list(result), built, default=not options)
+        _expect_training_result(ctx, model(ctx.input(dtype=torch.float32)), built, default=not options)
+        one: object = None
+        with contextlib.suppress(*REFUSALS):  # check_batch_one_train speaks of it
+            one = model(ctx.input(1, dtype=torch.float32))
+        if one is not None:
+            _expect_training_result(ctx, one, f"{built} of one image", default=not options, batch=1)
         model.eval()
         with torch.no_grad():
             result = model(ctx.input(dtype=torch.float32))
@@ -94,6 +89,9 @@ def check_output_type(ctx: Context) -> None:
             isinstance(result, Tensor),
             f"eval mode{built} returned {_kind(result)}, expected one tensor of logits",
         )
+    for classes in {1, 5} - {ctx.num_classes}:
+        result = ctx.train_model(dtype=torch.float32, num_classes=classes)(ctx.input(dtype=torch.float32))
+        _expect_training_result(ctx, result, f" (built with num_classes={classes})", default=True, classes=classes)
 
 
 def _kind(result: object) -> str:
@@ -101,7 +99,27 @@ def _kind(result: object) -> str:
     return f"{type(result).__name__}{many}"
 
 
-def _expect_training_outputs(ctx: Context, outputs: list[object], built: str, *, default: bool) -> None:
+def _expect_training_result(
+    ctx: Context, result: object, built: str, *, default: bool, batch: int = 2, classes: int | None = None
+) -> None:
+    """A tensor, or a list of logits, finest first; by default as many as are declared."""
+    expect(
+        isinstance(result, (Tensor, list, tuple)),
+        f"training mode{built} returned {type(result).__name__}, expected a tensor or a list of tensors",
+    )
+    if isinstance(result, (list, tuple)):
+        channels = ctx.num_classes if classes is None else classes
+        _expect_training_outputs(ctx, list(result), built, [batch, channels], default=default)
+    else:
+        expect(
+            default and ctx.claims.outputs_train == 1,
+            f"training mode{built} returned one tensor, expected a list of several logits",
+        )
+
+
+def _expect_training_outputs(
+    ctx: Context, outputs: list[object], built: str, leading: list[int], *, default: bool
+) -> None:
     claims = ctx.claims
     tensors = [t for t in outputs if isinstance(t, Tensor)]
     expect(
@@ -115,8 +133,8 @@ def _expect_training_outputs(ctx: Context, outputs: list[object], built: str, *,
         )
     shapes = [list(t.shape) for t in tensors]
     expect(
-        all(s[:2] == [2, ctx.num_classes] for s in shapes),
-        f"training mode{built} returned shapes {shapes}, expected (2, {ctx.num_classes}, *spatial) of each",
+        all(s[:2] == leading for s in shapes),
+        f"training mode{built} returned shapes {shapes}, expected {leading} and the spatial axes of each",
     )
     pairs = [(i, j) for j in range(len(tensors)) for i in range(j) if shapes[i] == shapes[j]]
     same = [(i, j) for i, j in pairs if bool(tensors[i].any()) and torch.equal(tensors[i], tensors[j])]
@@ -173,8 +191,8 @@ BALANCE = 0.03
 def check_raw_logits(ctx: Context) -> Measurement | None:
     """Outputs are raw logits: both signs, no bound, no normalisation over the classes."""
     growth = [g for classes in (1, 2, 3, 7) for g in _growth(ctx, classes)]
-    if ctx.claims.outputs_train > 1:  # the finest of them is the eval mode's; one number of classes tells of the others
-        growth += _growth(ctx, 2, training=True)[1:]
+    if ctx.claims.outputs_train > 1:  # the finest of them is the eval mode's
+        growth += [g for classes in (1, 2) for g in _growth(ctx, classes, training=True)[1:]]
     return Measurement(min(growth), 3)
 
 
@@ -256,27 +274,35 @@ def check_output_dtype(ctx: Context) -> None:
     for dtype in (torch.float32, torch.float64, torch.bfloat16):
         for train in (False, True):
             model = ctx.train_model(dtype=dtype) if train else ctx.eval_model(dtype=dtype)
-            with torch.no_grad(), ctx.sixteen_bits():
-                outputs = ctx.outputs(model, ctx.input(dtype=dtype))
-            wrong = {out.dtype for out in outputs if out.dtype != dtype}
             mode = "training" if train else "eval"
-            expect(not wrong, f"a {dtype} network given {dtype} returned {wrong} in {mode} mode, expected {dtype}")
+            for size in dict.fromkeys((ctx.size, ctx.odd_size())):
+                with torch.no_grad(), ctx.sixteen_bits():
+                    outputs = ctx.outputs(model, ctx.input(size=size, dtype=dtype))
+                wrong = {out.dtype for out in outputs if out.dtype != dtype}
+                expect(
+                    not wrong,
+                    f"a {dtype} network given {dtype}, {list(size)}, returned {wrong} in {mode} mode, expected {dtype}",
+                )
 
 
 @check(devices="both")
 def check_output_fresh(ctx: Context) -> Measurement | None:
     """A later call leaves an earlier result alone, and results share no memory with input, parameters or buffers."""
-    with torch.no_grad():
-        _fresh(ctx, "without a graph")
-    return _fresh(ctx, "with a graph")
+    for batch in (2, 1):
+        with torch.no_grad():
+            _fresh(ctx, batch, "without a graph")
+    outputs = ctx.outputs(ctx.train_model(), ctx.input())
+    places = [out.untyped_storage().data_ptr() for out in outputs]
+    expect(len(set(places)) == len(places), "training outputs share their memory: writing to one changes another")
+    return _fresh(ctx, 2, "with a graph")
 
 
-def _fresh(ctx: Context, how: str) -> Measurement:
+def _fresh(ctx: Context, batch: int, how: str) -> Measurement:
     model = ctx.eval_model()
-    x = ctx.input(seed=1)
+    x = ctx.input(batch, seed=1)
     first = ctx.output(model, x)
     kept = first.detach().clone()
-    second = ctx.output(model, ctx.input(seed=2))
+    second = ctx.output(model, ctx.input(batch, seed=2))
     storages = {"the input": x, "the second result": second}
     storages |= {f"parameter {n!r}": p for n, p in model.named_parameters()}
     storages |= {f"buffer {n!r}": b for n, b in model.named_buffers()}

@@ -11,11 +11,12 @@ import subprocess
 import sys
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from unetzoo.conformance.check import CREATE, CheckFailed, Measurement, NotApplicable, agree, check, expect
 from unetzoo.conformance.context import Context, state_layout, tensors_in
+from unetzoo.conformance.sandbox import GlobalState, seed_generators
 
 NONSENSE = "no_such_option_of_any_network"
 MACS_TOLERANCE = 0.01
@@ -45,58 +46,64 @@ def check_create_signature(ctx: Context) -> None:
 
 @check(requires=CREATE)
 def check_unknown_kwargs(ctx: Context) -> None:
-    """An unknown keyword is refused with an error that names it."""
-    try:
-        ctx.build(**{NONSENSE: 1})
-    except (TypeError, ValueError, KeyError) as error:
-        expect(
-            NONSENSE in str(error),
-            f"{NONSENSE}=1 raised {type(error).__name__} ({error}), expected a message that names the keyword",
-        )
-    else:
-        raise CheckFailed(
-            f"{NONSENSE}=1 was accepted in silence, expected a TypeError naming it: a mistyped option builds the wrong "
-            "network. Do not swallow **kwargs"
-        )
+    """An unknown keyword is refused with an error that names it, whatever its value and however it begins."""
+    known = _parameters(ctx)
+    wrong = [(NONSENSE, 1), (NONSENSE, None), (f"encoder_{NONSENSE}", 1), (f"decoder_{NONSENSE}", 1), ("num_class", 7)]
+    for name, value in ((n, v) for n, v in wrong if n not in known):
+        option: dict[str, object] = {name: value}
+        try:
+            ctx.build(**option)  # type: ignore[arg-type]
+        except (TypeError, ValueError, KeyError) as error:
+            expect(
+                name in str(error),
+                f"{name}={value} raised {type(error).__name__} ({error}), expected a message that names the keyword",
+            )
+        else:
+            raise CheckFailed(
+                f"{name}={value} was accepted in silence, expected a TypeError naming it: a mistyped option builds the "
+                "wrong network. Do not swallow **kwargs"
+            )
 
 
 @check(requires=CREATE)
 def check_create_twice(ctx: Context) -> None:
-    """Two calls of the builder give the same network: equal keys, shapes, dtypes and repr."""
-    signature, given = _signature(ctx), _mutable_options(ctx)
-    kept = copy.deepcopy(given)
-    first, second = ctx.build(), ctx.build(**given)  # type: ignore[arg-type]
-    a, b = state_layout(first), state_layout(second)
-    different = sorted(set(a.items()) ^ set(b.items()))
-    expect(not different, f"a second call gave another network; differing (name, (shape, dtype)): {different[:4]}")
+    """All calls of the builder give the same network, also after another one, and with its own defaults spelt out."""
+    signature, defaults = repr(_parameters(ctx)), _defaults(ctx)
+    kept = copy.deepcopy(defaults)
+    first = ctx.build()
+    ctx.build(num_classes=1 if ctx.num_classes > 1 else 2)
+    again = {"a later call": ctx.build(), "a call with the signature's own defaults": ctx.build(**defaults)}  # type: ignore[arg-type]
+    shared = {id(p) for p in first.parameters()}
+    for call, network in again.items():
+        different = sorted(set(state_layout(first).items()) ^ set(state_layout(network).items()))
+        expect(not different, f"{call} gave another network; differing (name, (shape, dtype)): {different[:4]}")
+        texts = repr(first), repr(network)
+        expect(texts[0] == texts[1], f"{call} gave another repr: {_first_difference(*texts)}")
+        both = [n for n, p in network.named_parameters() if id(p) in shared]
+        expect(not both, f"two networks share parameters {both[:4]}: every call must make its own")
     expect(
-        repr(first) == repr(second), f"a second call gave another repr: {_first_difference(repr(first), repr(second))}"
-    )
-    expect(
-        _signature(ctx) == signature,
+        repr(_parameters(ctx)) == signature,
         "the builder's default arguments changed while building: a mutable default is modified in place",
     )
-    changed = [name for name in given if given[name] != kept[name]]
+    changed = [name for name in defaults if isinstance(kept[name], (list, dict)) and defaults[name] != kept[name]]
     expect(not changed, f"the builder changed the caller's {changed}: copy options before modifying them")
-    shared = {id(p): n for n, p in first.named_parameters()}
-    both = [n for n, p in second.named_parameters() if id(p) in shared]
-    expect(not both, f"two networks share parameters {both[:4]}: every call must make its own")
 
 
-def _signature(ctx: Context) -> str:
+def _parameters(ctx: Context) -> dict[str, inspect.Parameter]:
+    """The builder's parameters by name; none where it does not tell."""
     try:
-        return repr(inspect.signature(ctx.builder))
-    except (TypeError, ValueError):
-        return ""
-
-
-def _mutable_options(ctx: Context) -> dict[str, object]:
-    """Copies of the builder's list and dict defaults, to be handed in as a caller would."""
-    try:
-        parameters = inspect.signature(ctx.builder).parameters
+        return dict(inspect.signature(ctx.builder).parameters)
     except (TypeError, ValueError):
         return {}
-    return {name: copy.deepcopy(p.default) for name, p in parameters.items() if isinstance(p.default, (list, dict))}
+
+
+def _defaults(ctx: Context) -> dict[str, object]:
+    """The values that the builder's signature gives to its options; of lists and dicts copies, as a caller's are."""
+    return {
+        name: copy.deepcopy(p.default) if isinstance(p.default, (list, dict)) else p.default
+        for name, p in _parameters(ctx).items()
+        if p.default is not p.empty and p.kind is not p.POSITIONAL_ONLY and name not in ("in_channels", "num_classes")
+    }
 
 
 def _first_difference(a: str, b: str) -> str:
@@ -115,24 +122,27 @@ def check_create_seeded(ctx: Context) -> None:
         f"torch.manual_seed(0) twice gave different {unlike[:4]}: weights are drawn from another generator than "
         "torch's",
     )
-    torch.manual_seed(ctx.seed)
-    ends = []
-    for seed in (0, 1):
-        ctx.build(seed=seed)
-        ends.append(torch.get_rng_state())
+    starts, ends = [], []
+    for seed in (1, 2):
+        seed_generators(seed)
+        starts.append(GlobalState.capture())
+        ctx.builder(in_channels=ctx.in_channels, num_classes=ctx.num_classes)
+        ends.append(GlobalState.capture())
+    same = ends[0].same_generators(ends[1])
     expect(
-        not torch.equal(*ends),
-        "torch's generator is in the same state after construction under seeds 0 and 1: the constructor calls "
-        "manual_seed, so every 'random' network is the same one",
+        not same,
+        f"after construction under two seeds {', '.join(same)} is in the same state: the constructor calls "
+        "manual_seed or the like, so every 'random' network is the same one",
     )
     weights = [(name, a, b) for (name, a), b in zip(first.named_parameters(), other.parameters(), strict=True)]
     drawn = [(name, a, b) for name, a, b in weights if a.dim() > 1 and float(a.std()) > 0]
     fixed = [name for name, a, b in drawn if torch.equal(a, b)]
+    expect(
+        bool(fixed) or not drawn or "torch (CPU)" not in starts[0].same_generators(ends[0]),
+        "construction draws weights and puts torch's generator back: two networks made in a row are the same one",
+    )
     layers = {f"{n}.weight" for n, m in first.named_modules() if isinstance(m, (nn.modules.conv._ConvNd, nn.Linear))}
-    # Kernels that are the same by design, such as bilinear ones, repeat their values.
-    private = [
-        n for n, a, b in drawn if n in fixed and n in layers and a.requires_grad and len(a.unique()) > 0.9 * a.numel()
-    ]
+    private = [n for n, a, _ in drawn if n in fixed and a.requires_grad and _looks_random(a, layer=n in layers)]
     expect(
         not private,
         f"seeds 0 and 1 gave the same random-looking {private[:4]}: drawn from a generator of its own, seeded alike",
@@ -141,6 +151,19 @@ def check_create_seeded(ctx: Context) -> None:
         2 * len(fixed) <= len(drawn),
         f"seeds 0 and 1 gave the same random-looking weights {fixed[:4]}: the constructor seeds a generator of its own",
     )
+
+
+def _looks_random(values: Tensor, *, layer: bool) -> bool:
+    """Whether the values look drawn: no two are alike and, where it is no layer's weight, neighbours are not either.
+
+    Kernels that are the same by design, such as bilinear ones, repeat their values; tables of sines change slowly.
+    """
+    size = values.detach().abs()
+    if len(size.unique()) <= 0.9 * size.numel():
+        return False
+    centred = values.detach() - values.mean()
+    steps = [(centred.roll(1, axis) * centred).mean() / centred.var() for axis, n in enumerate(values.shape) if n > 2]
+    return layer or (values.numel() >= 64 and all(abs(float(step)) < 0.3 for step in steps))
 
 
 @check(requires=CREATE)

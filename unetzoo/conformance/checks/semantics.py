@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import sys
 import threading
 from collections.abc import Callable
 
@@ -14,7 +15,8 @@ from torch.autograd.graph import saved_tensors_hooks
 from unetzoo.conformance.check import CheckFailed, Measurement, agree, check, expect, worst
 from unetzoo.conformance.context import Context
 from unetzoo.conformance.failure import describe
-from unetzoo.conformance.sandbox import GlobalState
+from unetzoo.conformance.sandbox import GlobalState, seed_generators
+from unetzoo.conformance.shapes import REFUSALS
 from unetzoo.conformance.tracing import ModuleTrace, listing
 
 MOST_INTERRUPTS = 16
@@ -41,55 +43,36 @@ def check_eval_deterministic(ctx: Context) -> Measurement | None:
 def check_eval_rng_pure(ctx: Context) -> None:
     """An eval forward draws no random number."""
     model = ctx.eval_model(dtype=torch.float32)
-    for size in [ctx.size, ctx.odd_size(), *ctx.long_sizes()[:1]]:
-        x = ctx.input(size=size, dtype=torch.float32)
+    for batch, size in [(2, ctx.size), (1, ctx.size), (2, ctx.odd_size()), *((2, s) for s in ctx.long_sizes()[:1])]:
+        x = ctx.input(batch, size, dtype=torch.float32)
         before = GlobalState.capture()
         with torch.no_grad():
             ctx.output(model, x)
         moved = ", ".join(before.rng_changes())
         expect(
-            not moved, f"an eval forward at size {list(size)} moved the random generator of {moved}; draw in training"
+            not moved,
+            f"an eval forward of {batch} images, {list(size)}, moved the random generator of {moved}; draw in training",
         )
 
 
 @check(devices="both")
 def check_rng_not_reseeded(ctx: Context) -> None:
     """A forward never seeds a global random generator: its state afterwards depends on the state before."""
-    model = ctx.train_model(dtype=torch.float32)
     x = ctx.input(dtype=torch.float32)
     for train in (True, False):
-        model.train(train)
         ends = []
         for seed in (1, 2):
-            _seed_everything(seed)
+            model = ctx.train_model(dtype=torch.float32).train(train)  # anew: it may seed by a count of its calls
+            seed_generators(seed)
             ctx.outputs(model, x)
             ends.append(GlobalState.capture())
-        same = _equal_generators(*ends)
+        same = ends[0].same_generators(ends[1])
         mode = "training" if train else "eval"
         expect(
             not same,
             f"after a {mode} forward {', '.join(same)} is in the same state whatever it was before: the forward "
             "seeds it",
         )
-
-
-def _seed_everything(seed: int) -> None:
-    import random
-    import sys
-
-    random.seed(seed)
-    torch.manual_seed(seed)
-    if "numpy" in sys.modules:
-        sys.modules["numpy"].random.seed(seed)
-
-
-def _equal_generators(a: GlobalState, b: GlobalState) -> list[str]:
-    same = ["torch's generator"] if torch.equal(a.torch_rng, b.torch_rng) else []
-    pairs = zip(a.cuda_rng, b.cuda_rng, strict=False)
-    same += [f"the generator of cuda:{i}" for i, (x, y) in enumerate(pairs) if torch.equal(x, y)]
-    same += ["python's random"] if a.python_rng == b.python_rng else []
-    numpy_same = a.numpy_rng is not None and repr(a.numpy_rng) == repr(b.numpy_rng)
-    return same + (["numpy.random"] if numpy_same else [])
 
 
 @check()
@@ -225,27 +208,34 @@ def _noting(trace: ModuleTrace, names: list[str]) -> Callable[[Tensor], Tensor]:
 def check_input_unmodified(ctx: Context) -> None:
     """The input keeps its values, version, requires_grad and grad, in eval and training mode."""
     for train in (False, True):
-        model = ctx.train_model() if train else ctx.eval_model()
         for wanted, graph in ((False, False), (False, True), (True, True)):
-            x = ctx.input()
-            kept, version = x.clone(), x._version
-            x.requires_grad_(wanted)
-            with torch.set_grad_enabled(graph):
-                outputs = ctx.outputs(model, x)
-            mode = f"{'training' if train else 'eval'}{'' if graph else ' (no_grad)'}"
-            expect(torch.equal(x.detach(), kept), f"a {mode} forward changed its input: an in-place operation on it")
-            expect(
-                x._version == version,
-                f"a {mode} forward wrote to its input (version {version} -> {x._version}): an in-place operation on it",
-            )
-            expect(
-                x.requires_grad == wanted,
-                f"a {mode} forward set requires_grad={x.requires_grad} on its input, which came with {wanted}",
-            )
-            expect(x.grad is None, f"a {mode} forward filled the grad of its input")
-            if any(out.requires_grad for out in outputs):
-                ctx.loss(outputs).backward()
-            expect(torch.equal(x.detach(), kept), "backward changed the input")
+            _expect_untouched(ctx, ctx.train_model() if train else ctx.eval_model(), ctx.input(), wanted, graph)
+    try:
+        grey = ctx.eval_model(in_channels=1)
+    except REFUSALS:  # check_in_channels speaks of it
+        return
+    _expect_untouched(ctx, grey, ctx.input(channels=1), False, False)
+
+
+def _expect_untouched(ctx: Context, model: nn.Module, x: Tensor, wanted: bool, graph: bool) -> None:
+    kept, version = x.clone(), x._version
+    x.requires_grad_(wanted)
+    with torch.set_grad_enabled(graph):
+        outputs = ctx.outputs(model, x)
+    mode = f"{'training' if model.training else 'eval'}{'' if graph else ' (no_grad)'}"
+    expect(torch.equal(x.detach(), kept), f"a {mode} forward changed its input: an in-place operation on it")
+    expect(
+        x._version == version,
+        f"a {mode} forward wrote to its input (version {version} -> {x._version}): an in-place operation on it",
+    )
+    expect(
+        x.requires_grad == wanted,
+        f"a {mode} forward set requires_grad={x.requires_grad} on its input, which came with {wanted}",
+    )
+    expect(x.grad is None, f"a {mode} forward filled the grad of its input")
+    if any(out.requires_grad for out in outputs):
+        ctx.loss(outputs).backward()
+    expect(torch.equal(x.detach(), kept), "backward changed the input")
 
 
 @check()
@@ -302,10 +292,15 @@ def check_thread_safety(ctx: Context) -> Measurement | None:
             errors.append(f"{type(error).__name__}: {error}")
 
     threads = [threading.Thread(target=serve, args=(i,)) for i in range(len(inputs))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)  # so that threads change places within a layer, not after it
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
     expect(not errors, f"{len(errors)} of 8 threads that share the network raised, first: {errors[:1]}")
     hint = "The forward keeps intermediate results on self"
     pairs = [(out, expected[i]) for i, outs in enumerate(found) for out in outs]

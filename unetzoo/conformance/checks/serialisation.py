@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from hashlib import sha256
 
@@ -174,7 +175,7 @@ def _load_error(model: nn.Module, state: dict[str, Tensor]) -> str:
 
 @check(requires=FORWARD)
 def check_load_assign(ctx: Context) -> Measurement | None:
-    """``load_state_dict(assign=True)`` gives an equal network.
+    """``load_state_dict(assign=True)`` gives an equal network, and one that was built on meta gets every tensor.
 
     It replaces the parameters instead of copying into them, as loading onto the meta device does: a tensor that
     ``__init__`` kept under another name then stays behind.
@@ -182,6 +183,15 @@ def check_load_assign(ctx: Context) -> Measurement | None:
     source, target = ctx.eval_model(), ctx.eval_model(seed=1)
     with blame("load_state_dict(assign=True)"):
         target.load_state_dict({n: t.clone() for n, t in source.state_dict().items()}, assign=True)
+    left: list[str] = []
+    with contextlib.suppress(Exception):  # check_device_context speaks of a network that meta does not take
+        with torch.device("meta"):
+            empty = ctx.build()
+        empty.load_state_dict(source.state_dict(), assign=True)
+        left = [n for n, t in empty.state_dict().items() if isinstance(t, Tensor) and t.is_meta]
+    expect(
+        not left, f"built on meta and loaded with assign=True, {listing(left)} stay on meta: assign is not passed on"
+    )
     return _same_function(ctx, source, target, "after load_state_dict(assign=True), the eval output")
 
 
