@@ -144,6 +144,14 @@ class FunctionalHead(SmallUNet):
         return nn.functional.conv2d(logits, self.last.weight, self.last.bias)
 
 
+@planted("check_hooks_fire", because="last.*not in one without")
+class FunctionalWithoutGraph(FunctionalHead):
+    """Applies them so where no gradient is asked."""
+
+    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
+        return self.last(logits) if torch.is_grad_enabled() else super().finish(logits, x)
+
+
 @planted("check_all_registered", because="after an eval forward, fused")
 class FusesInEval(SmallUNet):
     """Keeps a tensor computed from its weights at the first eval forward, and goes on using it when they change."""

@@ -61,8 +61,8 @@ def _stages(ctx: Context) -> Iterator[str]:
     rare = {
         f"at size {list(odd)}": ctx.input(size=odd, dtype=torch.float32),
         "of one image": x[:1],
-        "that refuses its input": x[:, 0],
-        "that refuses a size": x[..., :-1] if max(ctx.claims.divisor) > 1 else x[..., :1],
+        "without a channel axis": x[:, 0],
+        "at a size that may be illegal": x[..., :-1] if max(ctx.claims.divisor) > 1 else x[..., :1],
         "of a float64 network": x.double(),
     }
     for (what, given), train in itertools.product(rare.items(), (True, False)):
@@ -263,9 +263,12 @@ def check_hooks_fire(ctx: Context) -> None:
         module.register_forward_hook(lambda *_, name=name: fired.update([name]))
         if not isinstance(module, torch.jit.ScriptModule):
             module.forward = _counting(module.forward, entered, name)
-    for mode in (True, False):
-        model.train(mode)
-        ctx.outputs(model, ctx.input(dtype=torch.float32))
+    reached: list[set[str]] = []
+    for mode, graph in ((True, True), (False, True), (False, False)):
+        before = fired.copy()
+        with torch.set_grad_enabled(graph):
+            ctx.outputs(model.train(mode), ctx.input(dtype=torch.float32))
+        reached.append({name for name in owners if fired[name] > before[name]})
     bypassed = sorted(name for name in entered if entered[name] > fired[name])
     expect(
         not bypassed,
@@ -279,6 +282,8 @@ def check_hooks_fire(ctx: Context) -> None:
         "forward, "
         "so forward hooks do not fire; use the layer, or remove it",
     )
+    left = sorted(reached[1] - reached[2])
+    expect(not left, f"{left[:4]}: called as a module in an eval forward with a graph, and not in one without")
 
 
 def _counting(forward: Callable[..., object], entered: collections.Counter[str], name: str) -> Callable[..., object]:
