@@ -210,3 +210,12 @@ class TurnsWideImages(SmallUNet):
     def forward(self, x: Tensor) -> Tensor:
         wide = x.shape[-1] > x.shape[-2]
         return super().forward(x.transpose(-1, -2)).transpose(-1, -2) if wide else super().forward(x)
+
+
+@planted("check_nan_locality", because="a pixel of 100 in the other corner")
+class DimsBrightImages(SmallUNet):
+    """Divides an image by its largest value where that is above 20."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        top = x.detach().amax((1, 2, 3), keepdim=True)
+        return super().forward(x / torch.where(top > 20, top, torch.ones_like(top)))

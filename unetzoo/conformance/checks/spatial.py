@@ -312,7 +312,7 @@ def check_finite_degenerate(ctx: Context) -> None:
 
 @check()
 def check_nan_locality(ctx: Context) -> None:
-    """One NaN pixel spoils no output beyond the receptive field.
+    """One NaN pixel spoils no output beyond the receptive field, and one bright pixel changes none there.
 
     But for those that any value there would pass by: attention multiplies what it masks by zero, and NaN stays NaN.
     """
@@ -342,6 +342,17 @@ def check_nan_locality(ctx: Context) -> None:
             max(reached),
             max(limit),
         )
+    with torch.no_grad():
+        out = ctx.output(model, x)
+        changed = (ctx.output(model, _with_pixel(x, at, 100.0)) - out).abs() > 1e-9 * out.abs().max()
+    reached = extent(changed, at, (1,) * claims.ndim, claims.margin)
+    expect(
+        all(r <= c for r, c in zip(reached, limit, strict=True)),
+        f"a pixel of 100 in the {place} of {list(size)} changes outputs {list(reached)} pixels away, receptive field "
+        f"{list(radius)}: a maximum or norm over the image, behind a detach or a test of its size",
+        max(reached),
+        max(limit),
+    )
 
 
 def _with_pixel(x: Tensor, at: Axes, value: float) -> Tensor:
