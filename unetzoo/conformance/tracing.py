@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FunctionType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
 from unetzoo.conformance.check import CheckFailed, NotApplicable, Unavailable
@@ -70,6 +72,44 @@ class Operations(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         self._look(func, args, result)
         return result
+
+
+def other_floats(model: nn.Module, x: Tensor, allowed: Sequence[str] = ()) -> list[str]:
+    """The operations of a float64 forward that see a tensor of another precision, outside of the modules allowed."""
+    with ModuleTrace(model) as trace:
+        seen = _OtherFloats(trace, allowed)
+        with Operations(seen.look):
+            model(x)
+    return seen.found
+
+
+class _OtherFloats:
+    """Collects the operations that see a floating or complex tensor of another precision than float64.
+
+    Scalars are let pass: a Python number becomes one, in the default type. So are casts to float64, where another
+    precision came from was met before; and random draws with what compares them, as a mask of dropout is made.
+    """
+
+    def __init__(self, trace: ModuleTrace, allowed: Sequence[str]) -> None:
+        self.trace = trace
+        self.allowed = allowed
+        self.found: list[str] = []
+
+    def look(self, operation: object, arguments: tuple[object, ...], result: object) -> None:
+        to = result.dtype if isinstance(result, Tensor) else None
+        cast = operation is torch.ops.aten._to_copy.default and to == torch.float64
+        if cast or to == torch.bool or torch.Tag.nondeterministic_seeded in getattr(operation, "tags", ()):
+            return
+        path = self.trace.path
+        if not any(path == name or path.startswith(f"{name}.") for name in self.allowed):
+            for value in tree_leaves((result, arguments)):
+                if isinstance(value, Tensor) and value.dim() and _is_other(value.dtype):
+                    self.found.append(f"{operation} on {value.dtype} {list(value.shape)} in {self.trace.where}")
+                    break
+
+
+def _is_other(dtype: torch.dtype) -> bool:
+    return (dtype.is_floating_point and dtype != torch.float64) or (dtype.is_complex and dtype != torch.complex128)
 
 
 @contextmanager

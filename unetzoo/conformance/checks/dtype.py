@@ -24,36 +24,7 @@ from unetzoo.conformance.check import (
 )
 from unetzoo.conformance.context import Context, warm_statistics
 from unetzoo.conformance.rounding import BFLOAT16, rounding_effects
-from unetzoo.conformance.tracing import ModuleTrace, Operations, blame, listing
-
-
-class _OtherFloats:
-    """Collects the operations that see a floating or complex tensor of another precision than float64.
-
-    Scalars are let pass: a Python number becomes one, in the default type. So are casts to float64, where another
-    precision came from was met before; and random draws with what compares them, as a mask of dropout is made.
-    """
-
-    def __init__(self, trace: ModuleTrace, allowed: tuple[str, ...]) -> None:
-        self.trace = trace
-        self.allowed = allowed
-        self.found: list[str] = []
-
-    def look(self, operation: object, arguments: tuple[object, ...], result: object) -> None:
-        to = result.dtype if isinstance(result, Tensor) else None
-        cast = operation is torch.ops.aten._to_copy.default and to == torch.float64
-        if cast or to == torch.bool or torch.Tag.nondeterministic_seeded in getattr(operation, "tags", ()):
-            return
-        path = self.trace.path
-        if not any(path == name or path.startswith(f"{name}.") for name in self.allowed):
-            for value in tree_leaves((result, arguments)):
-                if isinstance(value, Tensor) and value.dim() and _is_other(value.dtype):
-                    self.found.append(f"{operation} on {value.dtype} {list(value.shape)} in {self.trace.where}")
-                    break
-
-
-def _is_other(dtype: torch.dtype) -> bool:
-    return (dtype.is_floating_point and dtype != torch.float64) or (dtype.is_complex and dtype != torch.complex128)
+from unetzoo.conformance.tracing import blame, listing, other_floats
 
 
 @check(requires=FORWARD)
@@ -67,11 +38,8 @@ def check_no_hidden_cast(ctx: Context) -> Measurement:
     models = {True: ctx.train_model(), False: ctx.eval_model()}
     for training, size in cases:
         model, x = models[training], ctx.input(size=size)
-        with ModuleTrace(model) as trace, torch.set_grad_enabled(training):
-            seen = _OtherFloats(trace, ctx.claims.casts)
-            with Operations(seen.look):
-                ctx.outputs(model, x)
-        found = list(dict.fromkeys(seen.found))
+        with torch.set_grad_enabled(training):
+            found = list(dict.fromkeys(other_floats(model, x, ctx.claims.casts)))
         expect(
             not found,
             f"in a float64 {'training' if training else 'eval'} forward of {list(size)} {len(found)} operations saw "

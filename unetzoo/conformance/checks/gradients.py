@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from unetzoo.conformance.check import BACKWARD, FORWARD, CheckFailed, Measurement, check, expect, worst
 from unetzoo.conformance.context import Context
 from unetzoo.conformance.sandbox import GlobalState
-from unetzoo.conformance.tracing import brief, listing
+from unetzoo.conformance.tracing import brief, listing, other_floats
 
 
 @check(requires=FORWARD, devices="both")
@@ -203,10 +203,12 @@ def check_gradcheck(ctx: Context) -> Measurement | None:
     """Gradients agree with finite differences along random directions.
 
     A wrong custom backward, or a path hidden by ``detach`` or ``.data``, trains, but towards the wrong place. In
-    training mode the bound is wider: spectral normalisation rightly holds its power iteration constant.
+    training mode the bound is wider: spectral normalisation rightly holds its power iteration constant. So it is where
+    a part computes in float32, whose rounding is no small part of so small differences.
     """
     ctx.require(not ctx.claims.surrogate_gradients, "surrogate_gradients is claimed")
-    return worst([_gradcheck(ctx, training=False, bound=1e-4), _gradcheck(ctx, training=True, bound=5e-2)])
+    bound = 1e-2 if other_floats(ctx.eval_model(), ctx.input()) else 1e-4
+    return worst([_gradcheck(ctx, training=False, bound=bound), _gradcheck(ctx, training=True, bound=5e-2)])
 
 
 def _gradcheck(ctx: Context, *, training: bool, bound: float) -> Measurement:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -164,11 +165,17 @@ def check_min_size(ctx: Context) -> None:
             expect_honest_size(ctx, model, size)
 
 
-def _small_sizes(ctx: Context) -> list[Axes]:
-    """Sizes that a network may refuse for being small: a few pixels along one axis, and along all."""
-    few = (1, 2, 3, 6)
-    one = [tuple(n if a == axis else s for a, s in enumerate(ctx.size)) for axis in range(len(ctx.size)) for n in few]
-    return one + [(n,) * len(ctx.size) for n in few]
+def _small_sizes(ctx: Context) -> Iterator[Axes]:
+    """Multiples of the divisor that a network may refuse for being small: along one axis, and along all.
+
+    What is no multiple is left out: where maps are added, one of a single pixel fits any other by broadcasting.
+    """
+    claims = ctx.claims
+    for few in (1, 2, 3, 6):
+        one = [tuple(few if a == axis else s for a, s in enumerate(ctx.size)) for axis in range(claims.ndim)]
+        for size in (*one, (few,) * claims.ndim):
+            if all(n % d == o for n, d, o in zip(size, claims.divisor, claims.size_offset, strict=True)):
+                yield size
 
 
 @check()
