@@ -13,7 +13,7 @@ import threading
 import types
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 
 import torch
 from torch import Tensor, nn
@@ -194,8 +194,10 @@ def _hidden(value: object, path: str, depth: int) -> Iterator[tuple[str, nn.Modu
             yield from _hidden(item, f"{path}[{key!r}]", depth - 1)
     elif depth and isinstance(value, functools.partial):
         yield from _hidden([value.args, value.keywords], path, depth)
-    elif depth and (isinstance(value, types.SimpleNamespace) or (is_dataclass(value) and not isinstance(value, type))):
+    elif depth and isinstance(value, types.SimpleNamespace):
         yield from _hidden(vars(value), path, depth)
+    elif depth and is_dataclass(value) and not isinstance(value, type):
+        yield from _hidden({f.name: getattr(value, f.name, None) for f in fields(value)}, path, depth)
     elif depth and isinstance(value, (list, tuple, set, frozenset, collections.deque)):
         for index, item in enumerate(list(value)):
             yield from _hidden(item, f"{path}[{index}]", depth - 1)

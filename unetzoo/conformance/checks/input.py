@@ -90,17 +90,18 @@ def check_input_sensitivity(ctx: Context) -> Measurement | None:
         for side, clamped in (("above 1000", loud.clamp(max=1000)), ("below -1000", loud.clamp(min=-1000))):
             same = torch.equal(ctx.output(model, clamped), out)
             expect(not same, f"values {side} have no influence on the output: the input is clamped")
-    share = _least_share(ctx, model, ctx.in_channels)
+    share, four = _least_share(ctx, model, 1.5 * ctx.input()), 1.5 * ctx.input(channels=4)
     try:
-        wide = ctx.eval_model(in_channels=4)
+        wide = _that_speaks(ctx, four)
     except REFUSALS:  # check_in_channels speaks of it
         return Measurement(share, 0.8)
-    return Measurement(min(share, _least_share(ctx, wide, 4)), 0.8)
+    return Measurement(min(share, _least_share(ctx, wide, four)), 0.8)
 
 
-def _least_share(ctx: Context, model: nn.Module, channels: int) -> float:
+def _least_share(ctx: Context, model: nn.Module, x: Tensor) -> float:
     """The least share, over channels and ranges of values, of pixels that have an influence."""
-    x = (1.5 * ctx.input(channels=channels)).requires_grad_()
+    channels = x.shape[1]
+    x.requires_grad_()
     out = ctx.output(model, x)
     strength = torch.zeros_like(x)
     for seed in range(3):
@@ -124,7 +125,7 @@ def _least_share(ctx: Context, model: nn.Module, channels: int) -> float:
 def _that_speaks(ctx: Context, x: Tensor) -> nn.Module:
     """A network in eval mode that has logits for ``x``: a gate that decides for the whole image may silence some."""
     for seed in range(8):
-        model = ctx.eval_model(seed=seed)
+        model = ctx.eval_model(seed=seed, in_channels=x.shape[1])
         if bool(ctx.output(model, x).any()):
             break
     return model

@@ -190,9 +190,10 @@ def check_stochastic_honest(ctx: Context) -> Measurement | None:
         torch.manual_seed(100 + seed)
         with torch.no_grad():
             outputs.append(ctx.output(model, x))
+    drawn = any(not torch.equal(out, outputs[0]) for out in outputs[1:])
     # Behind a layer that begins at zero dropout shows in the gradients alone.
-    random = any(not torch.equal(out, outputs[0]) for out in outputs[1:]) or _gradients_differ(ctx, model, x)
-    if any(not torch.equal(out, outputs[0]) for out in outputs[1:]):
+    random = drawn or _gradients_differ(ctx, model, x)
+    if drawn:
         torch.manual_seed(100)
         again = []
         for _ in range(6):
