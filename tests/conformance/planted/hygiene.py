@@ -223,7 +223,7 @@ class WarnsInDouble(SmallUNet):
         return logits
 
 
-@planted("check_repr", because="of a network that has run raised")
+@planted("check_repr", because="on a network that has run")
 class PrintsItsLastSize(SmallUNet):
     """Formats what a forward leaves on it as a number."""
 

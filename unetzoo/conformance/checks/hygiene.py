@@ -152,7 +152,7 @@ def _expect_printable(model: nn.Module, what: str) -> None:
             module.extra_repr()
         except Exception as error:  # whichever error: it would break every report that prints the network
             raise CheckFailed(
-                f"extra_repr of {name or 'the network'!r} of {what} raised {type(error).__name__}: {error}"
+                f"extra_repr of {name or 'the network'!r} raised {type(error).__name__}: {error} (on {what})"
             ) from error
 
 
