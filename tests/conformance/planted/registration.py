@@ -157,10 +157,10 @@ class PrivateSeed(SmallUNet):
         self.head.weight = nn.Parameter(drawn.to(self.head.weight.device))
 
 
-@planted("check_unknown_kwargs", because="=None was accepted in silence")
+@planted("check_unknown_kwargs", because="=False was accepted in silence")
 def drops_empty_options(in_channels: int, num_classes: int, **options: object) -> nn.Module:
-    """Leaves options that are None aside, whatever they are called."""
-    return SmallUNet(in_channels, num_classes, **{name: v for name, v in options.items() if v is not None})  # type: ignore[arg-type]
+    """Leaves options that are off aside, whatever they are called."""
+    return SmallUNet(in_channels, num_classes, **{name: v for name, v in options.items() if v})  # type: ignore[arg-type]
 
 
 @planted("check_unknown_kwargs", because="encoder_no_such.* was accepted in silence")

@@ -48,7 +48,7 @@ def check_create_signature(ctx: Context) -> None:
 def check_unknown_kwargs(ctx: Context) -> None:
     """An unknown keyword is refused with an error that names it, whatever its value and however it begins."""
     known = _parameters(ctx)
-    wrong = [(NONSENSE, 1), (NONSENSE, None), (f"encoder_{NONSENSE}", 1), (f"decoder_{NONSENSE}", 1), ("num_class", 7)]
+    wrong = [(NONSENSE, 1), (NONSENSE, False), (f"encoder_{NONSENSE}", 1), (f"decoder_{NONSENSE}", 1), ("num_class", 7)]
     for name, value in ((n, v) for n, v in wrong if n not in known):
         option: dict[str, object] = {name: value}
         try:
