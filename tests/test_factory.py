@@ -74,9 +74,10 @@ def test_create_changes_nothing_that_it_is_given() -> None:
     assert decoder == {"skip": {"name": "concat", "skip_first": False}}
 
 
-def test_an_unknown_option_of_create_tells_the_nearest_key() -> None:
+@pytest.mark.parametrize("value", [3, None])
+def test_an_unknown_option_of_create_tells_the_nearest_key(value: object) -> None:
     with pytest.raises(ConfigError, match="num_clases: unknown key; did you mean 'num_classes'"):
-        unetzoo.create("unet", num_clases=3)
+        unetzoo.create("unet", num_clases=value)
 
 
 def test_an_unknown_model_tells_the_nearest_names() -> None:
