@@ -157,8 +157,8 @@ class WakesUp(nn.BatchNorm2d):
         self.training = True
 
 
-@planted("check_deepcopy", because=r"has encoder\.0\.1.* in training mode")
-@planted("check_pickle", because=r"has encoder\.0\.1.* in training mode")
+@planted("check_deepcopy", because=r"In training mode, as the original is not: encoder\.0\.1")
+@planted("check_pickle", because=r"In training mode, as the original is not: encoder\.0\.1")
 class CopiesTrain(SmallUNet):
     """Copies of it in evaluation mode normalise by the batch."""
 

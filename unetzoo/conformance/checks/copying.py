@@ -80,13 +80,16 @@ def _independent(ctx: Context, model: nn.Module, twin: nn.Module, how: str) -> M
     mine = {t.untyped_storage().data_ptr(): n for n, t in _tensors(model) if t.numel()}
     shared = [n for n, t in _tensors(twin) if t.numel() and t.untyped_storage().data_ptr() in mine]
     expect(not shared, f"{how} shares memory with the original: {listing(shared)}", len(shared), 0)
-    modes = {n: m.training for n, m in model.named_modules()}
-    other = [n or "the network" for n, m in twin.named_modules() if m.training != modes.get(n)]
-    expect(not other, f"{how} has {listing(other)} in {'eval' if model.training else 'training'} mode")
+    mode = "training" if twin.training else "eval"
+    expect(twin.training == model.training, f"{how} is in {mode} mode, and the original is not")
     learning = {n: p.requires_grad for n, p in model.named_parameters()}
     other = [n for n, p in twin.named_parameters() if p.requires_grad != learning.get(n)]
     expect(not other, f"{how} has another requires_grad in {listing(other)}")
     x = ctx.input(seed=50)
+    if not model.training:
+        awake = [name for name, module in twin.named_modules() if module.training]
+        hint = f"In training mode, as the original is not: {listing(awake)}" if awake else ""
+        agree(ctx.output(twin, x), ctx.output(model, x), 1e-12, f"the output of {how}, as it was copied", hint)
     before = ctx.output(model.eval(), x).clone()
     found = agree(ctx.output(twin.eval(), x), before, 1e-12, f"the eval output of {how}")
     _change_weights(ctx, twin)

@@ -214,7 +214,7 @@ def _expect_one_rule(ctx: Context, model: nn.Module) -> None:
                 ctx.output(model, ctx.input(size=size, dtype=torch.float32))
             except REFUSALS as error:
                 told[size] = error
-                rule = re.search(r"(?:multiples? of|divisible by)\D{0,9}(\d+)", str(error))
+                rule = re.search(r"(?:multiples? of|divisible by)\D{0,9}(\d+)(?![\d\s]*[*^])", str(error))
                 misled = rule and int(rule[1]) % divisor and str(divisor) not in re.findall(r"\d+", str(error))
                 expect(
                     not misled,
