@@ -91,8 +91,8 @@ def score(change: str, seed: int, args: argparse.Namespace, console: Console) ->
     device = torch.device("cuda" if torch.cuda.is_available() and not args.cpu else "cpu")
     model = unetzoo.from_pretrained(result.folder).to(device)
     with evaluating(model):
-        samples, normalise = data.splits[args.split], data.normalise.to(device)
-        return evaluate(model, samples, normalise, device, num_classes=model.num_classes)
+        samples, normalize = data.splits[args.split], data.normalize.to(device)
+        return evaluate(model, samples, normalize, device, num_classes=model.num_classes)
 
 
 def table(rows: dict[str, list[dict[str, float]]], split: str) -> str:

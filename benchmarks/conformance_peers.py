@@ -168,12 +168,18 @@ def page(reports: Sequence[Report], missing: Sequence[str], fast: bool) -> str:
         "|---|---:|---:|---:|---|---|---:|",
     ]
     for r in reports:
-        sizes = "one" if r.claims.fixed_size else "any" if max(r.claims.divisor) == 1 else f"/{max(r.claims.divisor)}"
+        sizes = (
+            "one"
+            if r.capabilities.fixed_size
+            else "any"
+            if max(r.capabilities.divisor) == 1
+            else f"/{max(r.capabilities.divisor)}"
+        )
         counts = r.counts
         lines.append(
             f"| {r.model} | {counts.get('passed', 0)} | {len(r.failures)} | {counts.get('not applicable', 0)} | "
             f"{sizes} | "
-            f"{max(r.claims.min_size)} | {r.seconds:.0f} |"
+            f"{max(r.capabilities.min_size)} | {r.seconds:.0f} |"
         )
     if missing:
         lines += ["", f"Not run, for their package is not installed: {', '.join(missing)}."]

@@ -100,7 +100,7 @@ def page(outcomes: list[Outcome], arguments: argparse.Namespace) -> str:
 
 A U-Net decoder on EfficientNet-Lite0, trained three times on the 276 training photographs of MSRC-v2 (21 classes) and
 scored on the 59 of the validation split: {arguments.epochs} epochs of one 128 x 128 crop a photograph, in batches of
-8, the same seed, loss, optimizer and schedule. Frozen, the encoder keeps the weights and normalisation statistics that
+8, the same seed, loss, optimizer and schedule. Frozen, the encoder keeps the weights and normalization statistics that
 it has from ImageNet; fine-tuned, it keeps them for {arguments.epochs // 4} epochs and then learns at a twentieth of the
 decoder's rate. The run is too short for fine-tuning to make good what it upsets first: by the whole recipe, 32 epochs
 of larger crops, the fine-tuned network came to 0.815 on this split and to 0.840 on the test split.

@@ -1,4 +1,4 @@
-"""Writes docs/golden.md: how far every network of the catalogue is from its authors' own numbers.
+"""Writes docs/golden.md: how far every network of the catalog is from its authors' own numbers.
 
 python benchmarks/golden_table.py [--only PATTERN] [--output docs/golden.md]
 """

@@ -14,7 +14,7 @@ HEAD = """# Models
 
 Every named model; the page of each is its card. `unetzoo.create(name, num_classes=...)` makes it.
 
-| model | year | dimensions | parameters | GFLOPs | licence of the reference |
+| model | year | dimensions | parameters | GFLOPs | license of the reference |
 |---|---:|---|---:|---:|---|
 """
 

@@ -107,7 +107,7 @@ def add_noise(clean: Tensor, args: argparse.Namespace, generator: torch.Generato
 def fit(model: nn.Module, images: list[Tensor], args: argparse.Namespace, console: Console) -> list[float]:
     """Train in place on random crops to predict the noise; returns the loss of each step.
 
-    Images are given in units of the noise's deviation, so that what is to be learnt has a deviation of one.
+    Images are given in units of the noise's deviation, so that what is to be learned has a deviation of one.
     """
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.lr, total_steps=args.steps)

@@ -92,7 +92,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     data = load_data(recipe.data, [args.split])
     samples = data.splits[args.split]
     network = unetzoo.from_pretrained(train(recipe, args.out, resume=True, cpu=args.cpu, console=console).folder)
-    scores = evaluate(network, samples, data.normalise, torch.device("cpu"), num_classes=network.num_classes)
+    scores = evaluate(network, samples, data.normalize, torch.device("cpu"), num_classes=network.num_classes)
     print_scores(scores, data.classes.names, f"{args.split} split of {args.data}", console)
 
     losses = mean_losses(RunFolder(args.out))

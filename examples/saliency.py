@@ -93,7 +93,7 @@ def resize(image: Tensor, size: tuple[int, ...]) -> Tensor:
 
 def score(saliency: Tensor, mask: Path) -> dict[str, float]:
     """IoU at one half, and the mean absolute error, against a drawn mask."""
-    truth = torch.from_numpy(read_image(mask, channels="grey"))[..., 0]
+    truth = torch.from_numpy(read_image(mask, channels="gray"))[..., 0]
     if truth.shape != saliency.shape:
         raise unetzoo.InputError(f"{mask}: the mask is {tuple(truth.shape)}, its photograph {tuple(saliency.shape)}")
     found, drawn = saliency > 0.5, truth > 0.5

@@ -1,4 +1,4 @@
-"""What the cards claim, measured on networks that are built without weights."""
+"""What the cards declare, measured on networks that are built without weights."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import unetzoo
-from unetzoo.summary import summarise
+from unetzoo.summary import summarize
 
 NAMES = unetzoo.list_models()
 
@@ -15,7 +15,7 @@ NAMES = unetzoo.list_models()
 def test_the_card_tells_parameters_cost_and_smallest_size_as_they_are(name: str) -> None:
     card = unetzoo.info(name)
     setting = {key: getattr(card.sizes, key) for key in ("in_channels", "num_classes", "ndim")}
-    measured = summarise(lambda: unetzoo.create(name, **setting), size=card.sizes.input)
+    measured = summarize(lambda: unetzoo.create(name, **setting), size=card.sizes.input)
     assert measured.params == card.sizes.params
     assert measured.flops == pytest.approx(card.sizes.flops, rel=0.01)
     with torch.device("meta"):

@@ -1,4 +1,4 @@
-"""Parts mix freely: any block, merge, normalisation, activation and center; what cannot work is told at create."""
+"""Parts mix freely: any block, merge, normalization, activation and center; what cannot work is told at create."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_any_merge_works_or_is_refused_by_the_decoder(decoder, skip, ndim):
 
 @pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.parametrize("norm", ["batch", "group", "instance", "layer", "none", {"name": "group", "num_groups": 4}])
-def test_any_normalisation_works(norm, ndim):
+def test_any_normalization_works(norm, ndim):
     check_trains(ndim, block={"norm": norm})
 
 
@@ -70,7 +70,7 @@ def test_any_activation_works(activation):
 
 
 @pytest.mark.parametrize("order", ["cna", "can", "nca", "nac", "cnda"])
-def test_any_order_of_convolution_normalisation_activation_and_dropout_works(order):
+def test_any_order_of_convolution_normalization_activation_and_dropout_works(order):
     check_trains(block={"order": order, "dropout": 0.2})
 
 
@@ -85,7 +85,7 @@ def test_any_way_down_goes_with_any_way_up(downsample, upsample):
     [
         ({"block": {"name": "residual", "padding": "valid"}}, "padding"),
         ({"block": {"name": "recurrent", "padding": "valid"}}, "padding"),
-        ({"block": {"norm": "weight"}}, "unknown normalisation 'weight': expected one of batch, group"),
+        ({"block": {"norm": "weight"}}, "unknown normalization 'weight': expected one of batch, group"),
         ({"block": {"activation": "relu7"}}, "unknown activation 'relu7'.*did you mean 'relu'"),
         ({"block": {"order": "cnn"}}, "order is 'cnn'"),
         ({"block": {"kernel_size": 4}}, "kernel 4 is even"),

@@ -59,7 +59,7 @@ def test_a_network_trains_at_an_odd_size_and_every_parameter_gets_a_gradient(nam
     logits = model(torch.randn(2, IN_CHANNELS, *size))
     assert logits.shape == (2, model.num_classes, *expected_size(model, size))
     logits.square().mean().backward()
-    frozen = unetzoo.info(name).claims.get("frozen", ())
+    frozen = unetzoo.info(name).capabilities.get("frozen", ())
     for key, parameter in model.named_parameters():
         if key in frozen:
             assert not parameter.requires_grad, f"{key} is trained"
@@ -79,7 +79,7 @@ def test_deep_supervision_returns_all_logits_in_training_and_one_in_evaluation(n
     assert {output.shape for output in outputs} == {(2, model.num_classes, *size)}
     torch.stack(outputs).square().mean().backward()
     frozen = {key for key, parameter in model.named_parameters() if not parameter.requires_grad}
-    assert frozen <= set(unetzoo.info(name).claims.get("frozen", ()))
+    assert frozen <= set(unetzoo.info(name).capabilities.get("frozen", ()))
     assert [key for key, p in model.named_parameters() if p.grad is None and key not in frozen] == []
     with torch.no_grad():
         assert model.eval()(x).shape == (2, model.num_classes, *size)

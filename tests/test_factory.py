@@ -88,7 +88,7 @@ def test_an_unknown_model_tells_the_nearest_names() -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"block": {"norm": "bach"}}, "unknown normalisation 'bach'.*did you mean 'batch'"),
+        ({"block": {"norm": "bach"}}, "unknown normalization 'bach'.*did you mean 'batch'"),
         ({"block": {"activation": "rel"}}, "unknown activation 'rel'.*did you mean 'relu'"),
         ({"block": {"norm": {"name": "group", "groups": 3}}}, "'group' does not take the options"),
         ({"block": {"norm": {"name": "group", "num_groups": 0}}}, "num_groups.* is 0; expected a whole number from 1"),

@@ -1,4 +1,4 @@
-"""Every network of the catalogue has the parameters of its reference, loads its weights and gives its numbers."""
+"""Every network of the catalog has the parameters of its reference, loads its weights and gives its numbers."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_the_wheel_holds_configs_types_templates_and_licence_but_no_tests(wheel: Path) -> None:
+def test_the_wheel_holds_configs_types_templates_and_license_but_no_tests(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     configs = {path.relative_to(ROOT).as_posix() for path in (ROOT / "zoo_configs").rglob("*.yaml")}
     assert configs

@@ -8,21 +8,21 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from .catalog import info, list_components, list_models
-from .errors import CheckpointError, ConfigError, InputError, PluginError, UnetzooError, UnknownNameError
-from .registry import register, unregister
+from unetzoo.catalog import info, list_components, list_models
+from unetzoo.errors import CheckpointError, ConfigError, InputError, PluginError, UnetzooError, UnknownNameError
+from unetzoo.registry import register, unregister
 
 if TYPE_CHECKING:
-    from . import conformance as conformance
-    from . import inference as inference
-    from . import training as training
-    from .adapters.preprocessing import preprocessing
-    from .card import ModelCard
-    from .checkpoints.loading import load_checkpoint
-    from .checkpoints.saving import from_pretrained, save_pretrained
-    from .config import ModelConfig
-    from .factory import create
-    from .network import DenseModel, Network
+    from unetzoo import conformance as conformance
+    from unetzoo import inference as inference
+    from unetzoo import training as training
+    from unetzoo.adapters.preprocessing import preprocessing
+    from unetzoo.card import ModelCard
+    from unetzoo.checkpoints.loading import load_checkpoint
+    from unetzoo.checkpoints.saving import from_pretrained, save_pretrained
+    from unetzoo.config import ModelConfig
+    from unetzoo.factory import create
+    from unetzoo.network import DenseModel, Network
 
 __version__ = "0.1.0"
 

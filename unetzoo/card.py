@@ -17,8 +17,8 @@ class Checkpoint(_Record):
     trained_on: str = Field("", description="the data set and the task")
     num_classes: int = Field(1, ge=1, description="classes of the published head")
     in_channels: int = Field(3, ge=1, description="channels that the published network takes")
-    license: str = Field("", description="licence of the weights")
-    notes: str = Field("", description="input range, colour order, and what else a user must know")
+    license: str = Field("", description="license of the weights")
+    notes: str = Field("", description="input range, color order, and what else a user must know")
 
 
 class Sizes(_Record):
@@ -53,7 +53,7 @@ class ModelCard(_Record):
     year: int | None = Field(None, ge=1980, le=2100)
     paper: str = Field("", description="address of the paper")
     reference: str = Field("", description="address of the authors' code")
-    license: str = Field("", description="licence of the authors' code")
+    license: str = Field("", description="license of the authors' code")
     description: str = ""
     follows: str = Field("", description="where paper and code differ: which one our network follows, and why")
     tags: tuple[str, ...] = ()
@@ -66,4 +66,4 @@ class ModelCard(_Record):
     parts: dict[str, str] = Field({}, description="the part of each kind")
     sizes: Sizes | None = None
     checkpoints: dict[str, Checkpoint] = {}
-    claims: dict[str, object] = Field({}, description="capabilities declared to the conformance suite")
+    capabilities: dict[str, object] = Field({}, description="capabilities declared to the conformance suite")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from . import registry
+from unetzoo import registry
 
 if TYPE_CHECKING:
-    from .card import ModelCard
+    from unetzoo.card import ModelCard
 
 
 def list_models(
@@ -42,17 +42,17 @@ def list_components(kind: str, pattern: str = "*") -> list[str]:
 
 
 def info(name: str) -> ModelCard:
-    """Return the card of a model: title, paper, year, licence, dimensions, parts, sizes, checkpoints.
+    """Return the card of a model: title, paper, year, license, dimensions, parts, sizes, checkpoints.
 
     Raises `UnknownNameError` for an unknown name and `ConfigError` for a config that is not valid.
     """
-    from .config import read_card
+    from unetzoo.config import read_card
 
     return read_card(name)
 
 
 def _passes(name: str, ndim: int | None, tags: set[str], source: str | None, pretrained: bool | None) -> bool:
-    from .errors import UnetzooError
+    from unetzoo.errors import UnetzooError
 
     try:
         card = info(name)

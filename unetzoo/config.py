@@ -12,10 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, Validat
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from . import registry
-from .card import ModelCard
-from .errors import ConfigError, nearest
-from .yamlfile import KeyPath, read_yaml
+from unetzoo import registry
+from unetzoo.card import ModelCard
+from unetzoo.errors import ConfigError, nearest
+from unetzoo.yamlfile import KeyPath, read_yaml
 
 PART_KINDS = ("model", "encoder", "center", "decoder", "head", "block")
 NOT_INHERITED = ("sizes", "checkpoints", "min_size")  # facts of one network, not of what extends it
@@ -62,7 +62,7 @@ class ModelConfig(BaseModel):
     in_channels: int = Field(3, ge=1, strict=True)
     num_classes: int = Field(1, ge=1, strict=True)
     init: str | dict[str, str | float] | None = Field(
-        None, description="scheme that the weights are initialised by, with its options; torch's own unless told"
+        None, description="scheme that the weights are initialized by, with its options; torch's own unless told"
     )
     deep_supervision: bool = Field(False, strict=True, description="training mode returns several levels' logits")
     card: ModelCard = ModelCard()

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from . import registry
-from .card import ModelCard
-from .config import Draft, Mistake, ModelConfig, Reference, merge_options, named, parts_of, resolve, validate
-from .errors import ConfigError, PluginError, UnknownNameError
-from .network import DenseModel, Network
-from .nn import dims
-from .nn.initialisation import Initialiser, make_initialiser
-from .nn.normalisation import normalises_alone
-from .nn.typing import Size
-from .options import accepts, check_options, is_block_option
+from unetzoo import registry
+from unetzoo.card import ModelCard
+from unetzoo.config import Draft, Mistake, ModelConfig, Reference, merge_options, named, parts_of, resolve, validate
+from unetzoo.errors import ConfigError, PluginError, UnknownNameError
+from unetzoo.network import DenseModel, Network
+from unetzoo.nn import dims
+from unetzoo.nn.initialization import Initializer, make_initializer
+from unetzoo.nn.normalization import normalizes_alone
+from unetzoo.nn.typing import Size
+from unetzoo.options import accepts, check_options, is_block_option
 
 Part = str | Mapping[str, object] | None
 
@@ -121,7 +121,7 @@ def _assemble(
     if config is None or mistakes:
         raise draft.fail(mistakes)
     given = {"in_channels": config.in_channels, "num_classes": config.num_classes, "ndim": config.ndim}
-    initialise = _read_initialisation(draft, config)
+    initialize = _read_initialization(draft, config)
     if pretrained and _is_published_whole(config, plans, changed):
         pretrained, checkpoint = False, checkpoint or "official"
     if "model" in plans:
@@ -131,15 +131,15 @@ def _assemble(
         told = config.card.unpadded is not None or not changed & {"encoder", "center", "decoder", "block"}
         own_min_size = config.card.min_size if told else None
         model = _build_network(plans, given, min_size=own_min_size, pretrained=pretrained)
-    if initialise is not None:
-        model.initialise = initialise
+    if initialize is not None:
+        model.initialize = initialize
         for name, part in model.named_children():
             if not (pretrained and name == "encoder"):
-                initialise(part)
+                initialize(part)
     model.card = _card(config, changed, model.min_size)
     model.config = config.model_copy(update={"card": model.card})
     if checkpoint is not None:
-        from .checkpoints.loading import load_published
+        from unetzoo.checkpoints.loading import load_published
 
         load_published(model, checkpoint)
     return model
@@ -152,9 +152,9 @@ def _is_published_whole(config: ModelConfig, plans: Mapping[str, _Plan], changed
     return unchanged and bool(config.card.checkpoints) and not accepts(part.component, "pretrained")
 
 
-def _read_initialisation(draft: Draft, config: ModelConfig) -> Initialiser | None:
+def _read_initialization(draft: Draft, config: ModelConfig) -> Initializer | None:
     try:
-        return make_initialiser(config.init) if config.init is not None else None
+        return make_initializer(config.init) if config.init is not None else None
     except ConfigError as error:
         raise draft.fail([Mistake(("init",), str(error))]) from error
 
@@ -192,8 +192,8 @@ def _build_network(
     center = plans["center"].build(encoder.channels[-1], ndim=ndim)
     decoder = plans["decoder"].build(encoder.channels, encoder.strides, ndim=ndim)
     head = plans["head"]
-    # One position has no variance: where each channel of each sample is normalised alone, two are needed.
-    alone = any(normalises_alone(module) for part in (encoder, center, decoder) for module in part.modules())
+    # One position has no variance: where each channel of each sample is normalized alone, two are needed.
+    alone = any(normalizes_alone(module) for part in (encoder, center, decoder) for module in part.modules())
     least = dims.multiply(dims.coarsest(encoder.strides, ndim), 2 if alone else 1, ndim)
     return Network(
         encoder,

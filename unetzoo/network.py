@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import nn
 
-from .errors import ConfigError, InputError
-from .nn import dims
-from .nn.levels import Level, trace_levels
-from .nn.typing import Size
-from .parts import Checkpointable, Layered
+from unetzoo.errors import ConfigError, InputError
+from unetzoo.nn import dims
+from unetzoo.nn.levels import Level, trace_levels
+from unetzoo.nn.typing import Size
+from unetzoo.parts import Checkpointable, Layered
 
 if TYPE_CHECKING:
-    from .card import ModelCard
-    from .config import ModelConfig
-    from .nn.initialisation import Initialiser
+    from unetzoo.card import ModelCard
+    from unetzoo.config import ModelConfig
+    from unetzoo.nn.initialization import Initializer
 
 PARTS = ("encoder", "center", "decoder", "head")
 
@@ -38,7 +38,7 @@ class DenseModel(nn.Module):
     head: nn.Module | None
     card: ModelCard | None = None
     config: ModelConfig | None = None
-    initialise: Initialiser | None = None
+    initialize: Initializer | None = None
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class DenseModel(nn.Module):
             hint = "; move the channels to axis 1" if x.shape[-1] == self.in_channels else ""
             raise InputError(f"the input has {x.shape[1]} channels, shape {tuple(x.shape)}; {expected}{hint}")
         if not x.is_floating_point():
-            raise InputError(f"the input is of dtype {x.dtype}; {expected}; convert it with x.float() and normalise it")
+            raise InputError(f"the input is of dtype {x.dtype}; {expected}; convert it with x.float() and normalize it")
         if any(have < least for have, least in zip(x.shape[2:], self._least, strict=True)):
             raise InputError(
                 f"the input is {'x'.join(map(str, x.shape[2:]))}; expected at least {'x'.join(map(str, self._least))}"
@@ -86,7 +86,7 @@ class DenseModel(nn.Module):
         return self
 
     def freeze_encoder(self, until: int | None = None) -> None:
-        """Stop the encoder from learning: no gradients, normalisation statistics and dropout as in evaluation.
+        """Stop the encoder from learning: no gradients, normalization statistics and dropout as in evaluation.
 
         Args:
             until: the last level to freeze, by index from the finest, with all that its features are computed from:
@@ -138,8 +138,8 @@ class DenseModel(nn.Module):
             )
         old = next(self._part("head").parameters())
         head = self.make_head(num_classes)
-        if self.initialise is not None:
-            self.initialise(head)
+        if self.initialize is not None:
+            self.initialize(head)
         self.head = head.to(old.device, old.dtype).train(self.training)
 
     def set_gradient_checkpointing(self, enable: bool = True) -> None:
@@ -161,7 +161,7 @@ class DenseModel(nn.Module):
     ) -> list[dict[str, object]]:
         """Return optimizer groups: each parameter once, `lr` times its part's factor.
 
-        Weights are decayed by `weight_decay`; biases and normalisation parameters are not. Parameters outside the
+        Weights are decayed by `weight_decay`; biases and normalization parameters are not. Parameters outside the
         four parts learn at `lr`. With a `layer_decay` below 1 the rate of an encoder's layer is multiplied by it once
         for each layer from there to the decoder (Clark et al., "ELECTRA", ICLR 2020): layers as timm orders them in
         its backbones, levels of features in other encoders.

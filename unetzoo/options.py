@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 from typing_extensions import Unpack
 
-from .errors import nearest
+from unetzoo.errors import nearest
 
 Component = Callable[..., object]
 

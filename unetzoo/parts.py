@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
-from .nn.typing import Size
+from unetzoo.nn.typing import Size
 
 
 @runtime_checkable

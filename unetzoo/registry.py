@@ -16,7 +16,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Protocol, TypeVar, overload, runtime_checkable
 
-from .errors import PluginError, UnknownNameError, nearest
+from unetzoo.errors import PluginError, UnknownNameError, nearest
 
 KINDS = ("model", "encoder", "center", "decoder", "head", "block")
 RUNTIME = "runtime"  # the source of what `register` adds; no distribution can have added it

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from .errors import InputError
-from .network import DenseModel
+from unetzoo.errors import InputError
+from unetzoo.network import DenseModel
 
 Shapes = dict[str, tuple[tuple[int, ...], ...]]
 
@@ -37,7 +37,7 @@ class Summary:
     rows: tuple[Row, ...]
 
 
-def summarise(build: Callable[[], DenseModel], *, size: Sequence[int] | None = None, depth: int = 3) -> Summary:
+def summarize(build: Callable[[], DenseModel], *, size: Sequence[int] | None = None, depth: int = 3) -> Summary:
     """Run the model that `build` returns on the meta device, which computes shapes alone.
 
     `size` is the spatial size, one number for all axes or one an axis; the card's, or 256, unless told. Modules are

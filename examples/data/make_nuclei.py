@@ -77,18 +77,18 @@ def merge_masks(folder: Path) -> npt.NDArray[np.int32]:
 
 
 def to_classes(labels: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
-    """Instance labels (H, W) to classes (H, W): border wherever the 3 x 3 neighbourhood holds two different labels."""
+    """Instance labels (H, W) to classes (H, W): border wherever the 3 x 3 neighborhood holds two different labels."""
     padded = np.pad(labels, 1, mode="edge")
-    neighbourhood = np.lib.stride_tricks.sliding_window_view(padded, (3, 3))
-    border = neighbourhood.max(axis=(2, 3)) != neighbourhood.min(axis=(2, 3))
+    neighborhood = np.lib.stride_tricks.sliding_window_view(padded, (3, 3))
+    border = neighborhood.max(axis=(2, 3)) != neighborhood.min(axis=(2, 3))
     return np.where(border, BORDER, np.where(labels > 0, NUCLEUS, BACKGROUND)).astype(np.uint8)
 
 
-def read_grey(path: Path) -> Image.Image:
-    """The image as 8-bit grey; an error if its colour channels differ."""
+def read_gray(path: Path) -> Image.Image:
+    """The image as 8-bit gray; an error if its color channels differ."""
     rgb = np.asarray(Image.open(path).convert("RGB"))
     if (rgb != rgb[..., :1]).any():
-        raise SourceError(f"{path}: a colour image; the 256 x 256 images of this set are all grey")
+        raise SourceError(f"{path}: a color image; the 256 x 256 images of this set are all gray")
     return Image.fromarray(rgb[..., 0])
 
 
@@ -102,7 +102,7 @@ def make(source: Path, out: Path) -> dict[str, list[str]]:
     for folder in ("images", "masks"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     for position, entry in enumerate(candidates[::KEEP_EVERY]):
-        image, labels = read_grey(entry.image), entry.read_labels()
+        image, labels = read_gray(entry.image), entry.read_labels()
         if labels.shape != image.size[::-1]:
             raise SourceError(f"{entry.image}: image is {image.size[::-1]}, its labels are {labels.shape}")
         mask = Image.fromarray(to_classes(labels)).convert("P")

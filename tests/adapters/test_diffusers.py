@@ -80,7 +80,7 @@ def test_without_diffusers_the_name_stays_and_create_says_what_to_install(monkey
 
 
 def test_every_level_hears_of_the_time_step() -> None:
-    """A group of one channel would normalise away what the time step adds to it."""
+    """A group of one channel would normalize away what the time step adds to it."""
     model = tiny()
     model(torch.randn(1, 3, 16, 16)).square().sum().backward()
     deaf = [n for n, p in model.named_parameters() if n.endswith("time_emb_proj.weight") and p.grad.abs().max() < 1e-9]

@@ -7,13 +7,13 @@ from torch import nn
 from unetzoo.blocks.aspp import ASPP
 
 
-def test_the_branches_see_the_centre_and_what_their_dilations_reach() -> None:
+def test_the_branches_see_the_center_and_what_their_dilations_reach() -> None:
     block = ASPP(1, 2, ndim=2, dilations=[2, 5], norm="none", activation="none")
     for parameter in block.parameters():
         nn.init.ones_(parameter)
     x = torch.zeros(1, 1, 13, 13, requires_grad=True)
     block(x)[0, 0, 6, 6].backward()
-    # Two channels of both branches sum nine positions each; the centre belongs to both.
+    # Two channels of both branches sum nine positions each; the center belongs to both.
     expected = torch.zeros(13, 13)
     for reach in (2, 5):
         for row in (6 - reach, 6, 6 + reach):
@@ -23,7 +23,7 @@ def test_the_branches_see_the_centre_and_what_their_dilations_reach() -> None:
     torch.testing.assert_close(x.grad[0, 0], expected)
 
 
-def test_the_order_decides_whether_normalisation_precedes_the_activation() -> None:
+def test_the_order_decides_whether_normalization_precedes_the_activation() -> None:
     assert [type(layer) for layer in ASPP(1, 2, ndim=3, order="can").branches[0]] == [
         nn.Conv3d,
         nn.ReLU,

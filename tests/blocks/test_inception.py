@@ -41,7 +41,7 @@ def test_channels_that_do_not_divide_go_to_the_first_branches():
     assert block(x).shape == (2, 10, 4, 5, 6)
 
 
-def test_what_comes_in_is_normalised_before_the_branches():
+def test_what_comes_in_is_normalized_before_the_branches():
     block = Inception(2, 4, ndim=2, norm="instance").eval()
     x = torch.randn(1, 2, 8, 8)
     torch.testing.assert_close(block(5 * x + 3), block(x), rtol=1e-3, atol=1e-4)

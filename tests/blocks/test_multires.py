@@ -29,7 +29,7 @@ def test_the_convolutions_in_a_chain_see_seven_positions(ndim: int) -> None:
     assert seen.max() == 8
 
 
-def test_a_residual_path_applies_its_normalisation_a_second_time_where_asked() -> None:
+def test_a_residual_path_applies_its_normalization_a_second_time_where_asked() -> None:
     torch.manual_seed(0)
     path = ResPath(2, 2, ndim=2, norm_twice=True).eval()
     step = path[0]

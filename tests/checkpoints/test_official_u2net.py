@@ -1,7 +1,7 @@
 """The authors' own U2-Net weights, where the data and the ONNX file that holds them are present.
 
 `UNETZOO_DATA` names the data folder (with `saliency_u2net/`), `UNETZOO_U2NET_ONNX` the file `u2net.onnx` that several
-background-removal packages distribute; its batch normalisations are folded into the convolutions.
+background-removal packages distribute; its batch normalizations are folded into the convolutions.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ def folder() -> Path:
 
 
 def network_input(rgb: np.ndarray) -> torch.Tensor:
-    """Return (H, W, 3) bytes as the authors feed them: over their maximum, then standardised."""
+    """Return (H, W, 3) bytes as the authors feed them: over their maximum, then standardized."""
     x = torch.from_numpy(rgb.astype(np.float32)).permute(2, 0, 1)
     return ((x / x.max() - MEAN) / STD)[None]
 
 
 @pytest.fixture(scope="module")
 def model() -> DenseModel:
-    """U2-Net with the official weights: folded convolutions, each before a normalisation that changes nothing."""
+    """U2-Net with the official weights: folded convolutions, each before a normalization that changes nothing."""
     onnx = pytest.importorskip("onnx")
     graph = onnx.load(str(WEIGHTS)).graph
     tensors = {item.name: torch.from_numpy(onnx.numpy_helper.to_array(item).copy()) for item in graph.initializer}
@@ -53,7 +53,7 @@ def model() -> DenseModel:
         state |= {f"{name}.weight": tensors[row["onnx_weight"]], f"{name}.bias": bias}
         if name.endswith("conv_s1"):
             norm = name.replace("conv_s1", "bn_s1")
-            # A variance of one and this gain cancel the epsilon of the normalisation.
+            # A variance of one and this gain cancel the epsilon of the normalization.
             state |= {
                 f"{norm}.weight": torch.full_like(bias, math.sqrt(1 + 1e-5)),
                 f"{norm}.bias": torch.zeros_like(bias),

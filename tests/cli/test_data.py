@@ -33,7 +33,7 @@ def few(tmp_path: Path) -> Path:
 def test_list_shows_every_preset_with_its_terms() -> None:
     rows = json.loads(run(app, ["data", "list", "--json"]).stdout)
     assert [row["name"] for row in rows] == list_presets()
-    assert {row["name"]: row["licence"] for row in rows}["mvtec_ad"] == "CC BY-NC-SA 4.0"
+    assert {row["name"]: row["license"] for row in rows}["mvtec_ad"] == "CC BY-NC-SA 4.0"
     table = run(app, ["data", "list"])
     assert table.exit_code == 0
     assert "nuclei" in table.stdout

@@ -15,13 +15,13 @@ from typer.testing import CliRunner, Result
 
 import unetzoo
 from unetzoo.cli import app
-from unetzoo.training.data import Standardise
+from unetzoo.training.data import Standardize
 from unetzoo.training.data.reading import read_image
 
 NUCLEI = Path(__file__).parents[2] / "examples" / "data" / "nuclei" / "images"
 RECIPE = """
 model: {name: unet, encoder: {channels: [4, 8]}}
-data: {preset: nuclei, root: ROOT, normalise: none, crop: 32, limit: 2}
+data: {preset: nuclei, root: ROOT, normalize: none, crop: 32, limit: 2}
 epochs: 1
 batch_size: 2
 """
@@ -49,7 +49,7 @@ def expected(folder: Path, image: Path) -> torch.Tensor:
     """The logits of an image as a user computes them by hand."""
     pixels = torch.from_numpy(read_image(image, channels="rgb")).permute(2, 0, 1)
     with torch.no_grad():
-        return unetzoo.from_pretrained(folder)(Standardise()(pixels[None]))[0]
+        return unetzoo.from_pretrained(folder)(Standardize()(pixels[None]))[0]
 
 
 def test_masks_hold_the_class_of_every_pixel_and_overlays_have_the_images_size(
@@ -85,7 +85,7 @@ def test_test_time_augmentation_makes_the_prediction_of_a_mirrored_image_its_mir
     np.testing.assert_allclose(mirrored, plain[..., ::-1], atol=1e-5)
 
 
-def test_the_folder_of_a_run_tells_normalisation_and_colours(image: Path, tmp_path: Path) -> None:
+def test_the_folder_of_a_run_tells_normalization_and_colors(image: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(RECIPE.replace("ROOT", str(NUCLEI.parent)), encoding="utf-8")
     run = CliRunner().invoke(app, ["train", str(recipe), "--out", str(tmp_path / "run"), "--cpu"])
@@ -97,7 +97,7 @@ def test_the_folder_of_a_run_tells_normalisation_and_colours(image: Path, tmp_pa
         labels = unetzoo.from_pretrained(tmp_path / "run" / "model")(pixels[None])[0].argmax(0)
     with Image.open(tmp_path / "out" / f"{image.stem}_mask.png") as mask:
         np.testing.assert_array_equal(np.asarray(mask), labels)
-        assert mask.getpalette()[:9] == [0, 0, 0, 64, 160, 255, 255, 96, 0]  # the colours of the preset
+        assert mask.getpalette()[:9] == [0, 0, 0, 64, 160, 255, 255, 96, 0]  # the colors of the preset
 
 
 def test_masks_of_volumes_and_geotiffs_keep_their_place_in_space(

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import torch
 
-from unetzoo.conformance.claims import Claims
+from unetzoo.conformance.capabilities import Capabilities
 from unetzoo.conformance.context import Builder, Context
 
 
-def context(builder: Builder, folder: Path, claims: Claims | None = None) -> Context:
+def context(builder: Builder, folder: Path, capabilities: Capabilities | None = None) -> Context:
     """A network's context on the CPU."""
     return Context(
         name="network",
         builder=builder,
-        claims=claims or Claims(),
+        capabilities=capabilities or Capabilities(),
         in_channels=3,
         num_classes=2,
         size=(16, 20),

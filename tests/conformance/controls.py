@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
-from .networks import SmallUNet
-from .unfamiliar import UNFAMILIAR
+from conformance.networks import SmallUNet
+from conformance.unfamiliar import UNFAMILIAR
 
 
 def plain(in_channels: int, num_classes: int) -> nn.Module:
@@ -294,7 +294,7 @@ class WeightNorm(SmallUNet):
 
 
 class InplaceActivations(SmallUNet):
-    """In-place ReLU after each normalisation."""
+    """In-place ReLU after each normalization."""
 
     def __init__(self, in_channels: int, num_classes: int) -> None:
         super().__init__(in_channels, num_classes)

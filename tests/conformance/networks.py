@@ -12,7 +12,7 @@ Norm = Callable[[int], nn.Module]
 
 
 class Block(nn.Sequential):
-    """Convolution, normalisation, ReLU."""
+    """Convolution, normalization, ReLU."""
 
     def __init__(self, in_channels: int, out_channels: int, *, ndim: int = 2, norm: Norm | None = None) -> None:
         conv = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}[ndim]

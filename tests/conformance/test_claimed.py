@@ -1,4 +1,4 @@
-"""The checks that only a claim or an interface switches on pass a sound network that has it."""
+"""The checks that only a capability or an interface switches on pass a sound network that has it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import pytest
 import torch
 from torch import nn
 
+from conformance.networks import SmallUNet
+from conformance.planted.copying import Saved
+from conformance.planted.optional import Freezable, Resettable, _WithEncoder
+from conformance.planted.training import Checkpointed
 from unetzoo.conformance import check_model
-from unetzoo.conformance.checks.serialisation import fingerprint
-
-from .networks import SmallUNet
-from .planted.copying import Saved
-from .planted.optional import Freezable, Resettable, _WithEncoder
-from .planted.training import Checkpointed
+from unetzoo.conformance.checks.serialization import fingerprint
 
 
 def two_features(in_channels: int, num_classes: int) -> nn.Module:

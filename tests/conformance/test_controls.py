@@ -7,9 +7,8 @@ from collections.abc import Callable
 import pytest
 from torch import nn
 
+from conformance.controls import CONTROLS, plain
 from unetzoo.conformance import all_checks, check_model
-
-from .controls import CONTROLS, plain
 
 SPATIAL = [check.id for check in all_checks() if check.subject in ("spatial", "alignment") and check.cost == "slow"]
 

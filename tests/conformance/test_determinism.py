@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from conformance.contexts import context
+from conformance.controls import plain
+from unetzoo.conformance.capabilities import Capabilities
 from unetzoo.conformance.check import NotApplicable
 from unetzoo.conformance.checks.cuda import _excused
-from unetzoo.conformance.claims import Claims
-
-from .contexts import context
-from .controls import plain
 
 # As torch 2.11 says it.
 REFUSAL = "{} does not have a deterministic implementation, but you set 'torch.use_deterministic_algorithms(True)'."
@@ -30,14 +29,17 @@ def test_a_volume_is_excused_for_what_torch_has_no_other_kernel_for(operation: s
 
 
 @pytest.mark.parametrize(
-    ("operation", "claims"),
+    ("operation", "capabilities"),
     [
         ("max_pool3d_with_indices_backward_cuda", {"deterministic_cuda": True}),
         ("adaptive_avg_pool2d_backward_cuda", {}),
     ],
 )
 def test_neither_is_one_that_declares_it_nor_one_that_has_a_choice(
-    operation: str, claims: dict[str, object], tmp_path: Path
+    operation: str, capabilities: dict[str, object], tmp_path: Path
 ) -> None:
-    with pytest.raises(RuntimeError, match=operation), _excused(context(plain, tmp_path, Claims().declare(claims))):
+    with (
+        pytest.raises(RuntimeError, match=operation),
+        _excused(context(plain, tmp_path, Capabilities().declare(capabilities))),
+    ):
         raise RuntimeError(REFUSAL.format(operation))

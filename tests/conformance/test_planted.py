@@ -7,9 +7,8 @@ import re
 import pytest
 import torch
 
+from conformance.planting import PLANTED, Planted, all_planted
 from unetzoo.conformance import all_checks, check_model
-
-from .planting import PLANTED, Planted, all_planted
 
 
 @pytest.mark.parametrize("defect", all_planted(), ids=lambda defect: defect.id)

@@ -7,11 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from conformance.networks import SmallUNet
 from unetzoo.conformance import check_model
-from unetzoo.conformance.claims import Claims
+from unetzoo.conformance.capabilities import Capabilities
 from unetzoo.conformance.reach import affordable
-
-from .networks import SmallUNet
 
 
 class PatchAttention(nn.Module):
@@ -40,12 +39,12 @@ class SmallImagesOnly(SmallUNet):
 
 @pytest.mark.parametrize(("model", "fits"), [(PatchAttention(), False), (SmallUNet(3, 1).eval(), True)])
 def test_a_forward_that_would_fill_the_memory_is_not_tried(model: nn.Module, fits: bool) -> None:
-    assert affordable(model, 3, (256, 256), Claims(), (64, 64))
-    assert affordable(model, 3, (1024, 1024), Claims(), (64, 64)) is fits
+    assert affordable(model, 3, (256, 256), Capabilities(), (64, 64))
+    assert affordable(model, 3, (1024, 1024), Capabilities(), (64, 64)) is fits
 
 
 def test_a_network_that_takes_small_images_alone_is_probed_with_those() -> None:
     report = check_model(SmallImagesOnly, checks=["check_forward_runs", "check_output_shape"])
-    assert report.claims.min_size == (4, 4)
+    assert report.capabilities.min_size == (4, 4)
     assert report["check_forward_runs"].status == "passed"
     assert "is legal (minimum [4, 4]" in report["check_output_shape"].message

@@ -8,13 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from conformance.contexts import context
+from conformance.controls import plain
 from unetzoo.conformance.check import CheckFailed
 from unetzoo.conformance.checks.dtype import _losses
 from unetzoo.conformance.context import Builder
 from unetzoo.conformance.rounding import BFLOAT16, TF32, own_error, rounding_effects
-
-from .contexts import context
-from .controls import plain
 
 
 class Amplified(nn.Module):

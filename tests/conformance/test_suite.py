@@ -14,17 +14,16 @@ import pytest
 import torch
 from torch import nn
 
+from conformance.controls import ValidConvolutions, plain, three_dimensional
+from conformance.planted.hygiene import BrokenRepr
+from conformance.planted.optional import WrongStrides
+from conformance.planted.output import MissingLayer
 from unetzoo.conformance import ConformanceError, check_model, isolation
 from unetzoo.conformance.check import agree
 from unetzoo.conformance.probing import probe
 from unetzoo.conformance.sandbox import GlobalState
 from unetzoo.conformance.subject import Created
 from unetzoo.errors import ConfigError
-
-from .controls import ValidConvolutions, plain, three_dimensional
-from .planted.hygiene import BrokenRepr
-from .planted.optional import WrongStrides
-from .planted.output import MissingLayer
 
 QUICK = ["check_create_signature", "check_forward_runs", "check_repr", "check_pickle"]
 
@@ -132,28 +131,28 @@ def test_a_run_leaves_global_state_and_random_generators_alone() -> None:
 
 
 def test_probing_finds_the_dimensions_and_the_smallest_size() -> None:
-    claims = check_model(three_dimensional, checks=["check_repr"]).claims
-    assert (claims.ndim, claims.min_size, claims.divisor) == (3, (2, 2, 2), (1, 1, 1))
+    capabilities = check_model(three_dimensional, checks=["check_repr"]).capabilities
+    assert (capabilities.ndim, capabilities.min_size, capabilities.divisor) == (3, (2, 2, 2), (1, 1, 1))
 
 
 def test_probing_finds_what_unpadded_convolutions_take_off() -> None:
     """Two 3x3 convolutions take 4 pixels; below the pooling 8; two more after it 4: 16 in all, at even sizes."""
-    claims = check_model(ValidConvolutions, checks=["check_repr"]).claims
-    assert claims.margin == (16, 16)
-    assert claims.divisor == (2, 2)
+    capabilities = check_model(ValidConvolutions, checks=["check_repr"]).capabilities
+    assert capabilities.margin == (16, 16)
+    assert capabilities.divisor == (2, 2)
 
 
 def test_probing_measures_the_receptive_field_of_a_chain_of_convolutions() -> None:
     def chain(in_channels: int, num_classes: int) -> nn.Module:
         return nn.Sequential(nn.Conv2d(in_channels, 4, 7, padding=3), nn.Conv2d(4, num_classes, 3, padding=1))
 
-    assert check_model(chain, checks=["check_repr"]).claims.receptive_field == (4, 4)
+    assert check_model(chain, checks=["check_repr"]).capabilities.receptive_field == (4, 4)
 
 
 def test_declared_capabilities_are_taken_as_they_are() -> None:
-    claims = check_model(plain, checks=["check_repr"], capabilities={"min_size": 12}).claims
-    assert claims.min_size == (12, 12)
-    assert "min_size" in claims.declared
+    capabilities = check_model(plain, checks=["check_repr"], capabilities={"min_size": 12}).capabilities
+    assert capabilities.min_size == (12, 12)
+    assert "min_size" in capabilities.declared
 
 
 def test_a_report_is_a_table_json_junit_and_a_page(tmp_path: Path) -> None:
@@ -209,7 +208,7 @@ def test_strides_are_held_to_how_features_grow_where_the_smallest_image_is_large
 
 
 class DeepVolume(nn.Module):
-    """Halves a volume six times, where a small one is down to a single pixel, and normalises there."""
+    """Halves a volume six times, where a small one is down to a single pixel, and normalizes there."""
 
     def __init__(self, in_channels: int, num_classes: int) -> None:
         super().__init__()
@@ -227,9 +226,9 @@ class DeepVolume(nn.Module):
         return self.head(torch.cat([deep, x], 1))
 
 
-def test_a_deep_volume_is_long_enough_for_its_last_normalisation() -> None:
+def test_a_deep_volume_is_long_enough_for_its_last_normalization() -> None:
     report = check_model(DeepVolume, ndim=3, checks=["check_float16", "check_batch_one_train", "check_param_grads"])
-    assert report.claims.deepest_stride == 64
+    assert report.capabilities.deepest_stride == 64
     assert report.size[-1] == 128
     assert report.ok, report
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 import unetzoo
+from conformance.zoo import ADAPTERS, EVERY, FEWER_LEVELS, examine, small
 from tests.devices import DEVICES
 from unetzoo.conformance import Report
-
-from .zoo import ADAPTERS, EVERY, FEWER_LEVELS, examine, small
 
 # A minute of a core each and more: their backbones come in one width, or their volumes are large.
 HEAVY = {
@@ -97,7 +96,7 @@ def test_what_an_everyday_run_leaves_to_another_network_is_not_left_out_there(na
 def test_a_network_that_is_left_to_another_is_the_same_when_narrowed(name: str, same: str) -> None:
     built, other = (unetzoo.create(small(n, 2), num_classes=3) for n in (name, same))
     assert repr(built) == repr(other)
-    assert unetzoo.info(name).claims == unetzoo.info(same).claims
+    assert unetzoo.info(name).capabilities == unetzoo.info(same).capabilities
 
 
 @pytest.mark.parametrize("device", DEVICES)

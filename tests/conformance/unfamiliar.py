@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
-from .networks import SmallUNet
+from conformance.networks import SmallUNet
 
 
 class _ResidualGroup(nn.Module):
@@ -35,7 +35,7 @@ class _ResidualGroup(nn.Module):
 
 
 class StochasticDepthResNet(nn.Module):
-    """Pre-activation residual blocks with group normalisation, dropped per sample in training mode."""
+    """Pre-activation residual blocks with group normalization, dropped per sample in training mode."""
 
     def __init__(self, in_channels: int, num_classes: int) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ class FourierMixing(nn.Module):
 
 
 class SpectralNormed(nn.Module):
-    """Spectrally normalised convolutions with instance normalisation and average pooling."""
+    """Spectrally normalized convolutions with instance normalization and average pooling."""
 
     def __init__(self, in_channels: int, num_classes: int) -> None:
         super().__init__()
@@ -182,7 +182,7 @@ class WindowAttention(nn.Module):
 
 
 class _ShiftedWindow(_Window):
-    """Windows over the borders of others, by rolling the image; pixels that rolling made neighbours are masked."""
+    """Windows over the borders of others, by rolling the image; pixels that rolling made neighbors are masked."""
 
     def forward(self, x: Tensor) -> Tensor:
         n, c, h, w = x.shape
@@ -241,7 +241,7 @@ class LinearAttention(nn.Module):
 
 
 class CoordinateNet(nn.Module):
-    """Appends normalised coordinates, gates channels by global pooling, and pools by ceiling."""
+    """Appends normalized coordinates, gates channels by global pooling, and pools by ceiling."""
 
     def __init__(self, in_channels: int, num_classes: int) -> None:
         super().__init__()

@@ -114,7 +114,7 @@ EXPECTED = {
     },
     "monai/vnet": {"check_in_channels": "its number of input channels must divide 16"},
     "smp/pan": {
-        "check_init_grad_scale": "its pyramid ends in one pixel, whose normalisation over two images has no gradient"
+        "check_init_grad_scale": "its pyramid ends in one pixel, whose normalization over two images has no gradient"
     },
 }
 
@@ -184,7 +184,7 @@ def examine(
         device=device,
         checks=asked if checks is None else checks,
         in_channels=1 if name in ONE_CHANNEL else 3,
-        capabilities=unetzoo.info(name).claims,
+        capabilities=unetzoo.info(name).capabilities,
         fast=fast,
         exclude=["check_metadata"],
         expected_failures=known,

@@ -135,7 +135,7 @@ def test_the_coarsest_features_can_be_kept_for_supervision():
     assert len(model.train()(torch.randn(2, 3, 16, 16))) == 3
 
 
-def test_resize_brings_a_transposed_convolution_to_the_skip_by_the_nearest_neighbour():
+def test_resize_brings_a_transposed_convolution_to_the_skip_by_the_nearest_neighbor():
     options = {"upsample": {"name": "deconv", "kernel_size": 3, "padding": "inner"}, "skip": "add", "align": "resize"}
     stage = unetzoo.create("unet", decoder=options, **SMALL).decoder.stages[-1]
     x, skip = torch.randn(1, stage.up[0].conv.in_channels, 4, 3), torch.zeros(1, stage.up.out_channels, 8, 7)

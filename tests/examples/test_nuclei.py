@@ -65,7 +65,7 @@ def two_nuclei() -> npt.NDArray[np.uint8]:
 
 
 def write_source(root: Path, count: int, layout: str) -> None:
-    """Write `count` images named by number; their grey value is their number."""
+    """Write `count` images named by number; their gray value is their number."""
     for number in range(count):
         name = f"{number:016d}"
         folder = root / name if layout == "published" else root

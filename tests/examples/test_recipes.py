@@ -64,8 +64,8 @@ def lay_out_chiu2015_oct(root: Path) -> None:
 def lay_out_msrc_v2(root: Path) -> None:
     for number, (image, inside) in enumerate(samples()):
         write(root / "Images" / f"1_{number}_s.bmp", image)
-        colours = np.where(inside[..., None], (0, 0, 128), (0, 128, 0)).astype(np.uint8)  # cow on grass
-        write(root / "GroundTruth" / f"1_{number}_s_GT.bmp", colours)
+        colors = np.where(inside[..., None], (0, 0, 128), (0, 128, 0)).astype(np.uint8)  # cow on grass
+        write(root / "GroundTruth" / f"1_{number}_s_GT.bmp", colors)
 
 
 LAYOUTS: dict[str, Callable[[Path], None]] = {

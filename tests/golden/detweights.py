@@ -22,7 +22,7 @@ def _generator(name: str) -> np.random.Generator:
 def weight(name: str, shape: Sequence[int], *, gain: float = 1.0) -> torch.Tensor:
     """Return the state-dict entry `name`: float32, or int64 for a batch counter.
 
-    Matrices and kernels are normal with He's deviation over the fan-in, one-dimensional weights (normalisation gains,
+    Matrices and kernels are normal with He's deviation over the fan-in, one-dimensional weights (normalization gains,
     PReLU slopes) uniform in 0.5 to 1.5 times `gain`, running variances uniform in 0.5 to 1.5, all else normal with
     deviation 0.1.
     """

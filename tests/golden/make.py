@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--source", type=Path, required=True, help="folder of the full reference runs")
     source: Path = parser.parse_args().source
     arrays: dict[str, dict[str, str | None]] = {}
-    for row in yaml.safe_load((HERE / "catalogue.yaml").read_text(encoding="utf-8")):
+    for row in yaml.safe_load((HERE / "catalog.yaml").read_text(encoding="utf-8")):
         arrays.setdefault(row["golden"], {}).update(dict.fromkeys(row["compare"], row.get("mode")))
     for golden, modes in arrays.items():
         make(source, golden, modes)

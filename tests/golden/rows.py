@@ -1,4 +1,4 @@
-"""The rows of the catalogue: each a network of the zoo, and how far its numbers are from its reference's."""
+"""The rows of the catalog: each a network of the zoo, and how far its numbers are from its reference's."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ import yaml
 from torch import nn
 
 import unetzoo
-
-from . import detweights
+from golden import detweights
 
 HERE = Path(__file__).parent
 
@@ -33,7 +32,7 @@ class Deviation:
 
 @dataclass(frozen=True)
 class Row:
-    """One row of `catalogue.yaml`, whose head explains the modes."""
+    """One row of `catalog.yaml`, whose head explains the modes."""
 
     model: str
     golden: str
@@ -100,6 +99,6 @@ class Row:
 
 
 def rows() -> list[Row]:
-    """Read the catalogue."""
-    listed = yaml.safe_load((HERE / "catalogue.yaml").read_text(encoding="utf-8"))
+    """Read the catalog."""
+    listed = yaml.safe_load((HERE / "catalog.yaml").read_text(encoding="utf-8"))
     return [Row(**{**row, "compare": tuple(row["compare"])}) for row in listed]

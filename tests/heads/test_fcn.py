@@ -21,8 +21,8 @@ def passing(head: FCNHead) -> FCNHead:
 
 def test_a_ramp_that_all_levels_hold_comes_out_as_their_sum_in_place():
     head = passing(FCNHead([2, 2], [2, 4], 1, ndim=2, levels=2))
-    centres = {stride: (torch.arange(32.0 / stride) + 0.5) * stride - 0.5 for stride in (2, 4)}
-    features = [centres[stride].expand(1, 2, len(centres[stride]), -1) for stride in (2, 4)]
+    centers = {stride: (torch.arange(32.0 / stride) + 0.5) * stride - 0.5 for stride in (2, 4)}
+    features = [centers[stride].expand(1, 2, len(centers[stride]), -1) for stride in (2, 4)]
     with torch.no_grad():
         out = head(features, (32, 32))[0, 0, 16]
     torch.testing.assert_close(out[8:-8], 2 * torch.arange(32.0)[8:-8])

@@ -18,7 +18,7 @@ def test_a_variant_has_the_kernels_of_its_authors_and_reaches_the_image(variant,
     assert head([torch.randn(1, 8, 5, 6)], (5 * stride, 6 * stride - 1)).shape == (1, 3, 5 * stride, 6 * stride - 1)
 
 
-def test_only_the_papers_head_is_normalised():
+def test_only_the_papers_head_is_normalized():
     assert hasattr(LinkNetHead([8], [4], 1, ndim=2, variant="paper").up, "norm")
     assert not hasattr(LinkNetHead([8], [2], 1, ndim=2, variant="unpadded").up, "norm")
 

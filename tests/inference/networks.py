@@ -123,8 +123,8 @@ class Unpadded(nn.Module):
         return self.head(torch.cat([top[:, :, margin:-margin, margin:-margin], bottom], 1))
 
 
-class Normalised(nn.Module):
-    """A convolution whose output is normalised by the image's own statistics."""
+class Normalized(nn.Module):
+    """A convolution whose output is normalized by the image's own statistics."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -6,11 +6,10 @@ import torch
 from torch import nn
 
 import unetzoo
+from inference import networks
 from unetzoo.errors import ConfigError
 from unetzoo.inference import predict_tiled
 from unetzoo.inference.planning import plan_exact
-
-from . import networks
 
 
 def whole(network: nn.Module, image: np.ndarray) -> np.ndarray:
@@ -152,15 +151,15 @@ def test_an_image_smaller_than_the_tile_is_one_tile():
 def test_an_image_that_fits_the_tile_needs_no_tiling_and_takes_any_network_of_its_size():
     image = image_of(3, 32, 64)
     steps = []
-    for network in (networks.Normalised(), networks.Stretched()):
+    for network in (networks.Normalized(), networks.Stretched()):
         result = predict_tiled(network, image, tile=64, progress=lambda *step: steps.append(step))
         assert_equal_to_rounding(result, whole(network, image))
     assert steps == [(1, 1), (1, 1)]
 
 
-def test_normalisation_by_the_image_is_refused():
+def test_normalization_by_the_image_is_refused():
     with pytest.raises(ConfigError, match=r"sees further.*mode='blend'"):
-        predict_tiled(networks.Normalised(), image_of(3, 64, 96), tile=64)
+        predict_tiled(networks.Normalized(), image_of(3, 64, 96), tile=64)
 
 
 def test_sampling_that_depends_on_the_size_is_refused():

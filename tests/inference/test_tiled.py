@@ -9,10 +9,9 @@ import torch
 import zarr
 from torch import Tensor, nn
 
+from inference import networks
 from unetzoo.errors import ConfigError, InputError
 from unetzoo.inference import TestTimeAugmentation, predict_tiled
-
-from . import networks
 
 GEO_TAGS = [(33550, 12, 3, (0.5, 0.5, 0.0), True), (33922, 12, 6, (0.0, 0.0, 0.0, 10.0, 20.0, 0.0), True)]
 

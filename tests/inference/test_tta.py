@@ -6,11 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from inference.networks import Plain
 from unetzoo.errors import ConfigError
 from unetzoo.inference import TestTimeAugmentation
 from unetzoo.inference.tta import symmetries
-
-from .networks import Plain
 
 
 @pytest.fixture(autouse=True)

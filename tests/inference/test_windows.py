@@ -5,10 +5,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from inference import networks
 from unetzoo.errors import ConfigError
 from unetzoo.inference import predict_tiled
-
-from . import networks
 
 
 class Same(nn.Module):
@@ -50,7 +49,7 @@ def test_blended_volumes_add_up_too():
     np.testing.assert_allclose(tiled, image, atol=1e-5)
 
 
-def test_blending_trusts_the_centre_of_a_window_most():
+def test_blending_trusts_the_center_of_a_window_most():
     # two windows of 32 rows over 44 pixels, at either end
     tiled = predict_tiled(PositionInTile(), image_of(1, 44, 32), mode="blend", tile=32, overlap=0.5)
     starts = np.array([0, 12])

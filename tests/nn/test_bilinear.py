@@ -30,7 +30,7 @@ def test_a_ramp_stays_a_ramp_of_the_finer_step():
     with torch.no_grad():
         out = upsampler(2, 4)(ramp)[0, 0, 10, 4:-4]
     torch.testing.assert_close(out.diff(), torch.full((15,), 0.25))
-    # The centre of output pixel 4 lies at (4 + 0.5) / 4 - 0.5 input pixels.
+    # The center of output pixel 4 lies at (4 + 0.5) / 4 - 0.5 input pixels.
     assert out[0].item() == pytest.approx(0.625)
 
 

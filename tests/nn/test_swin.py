@@ -18,7 +18,7 @@ def test_patch_expansion_lays_each_channel_group_out_as_a_square():
     torch.testing.assert_close(out, expected)
 
 
-def test_without_shift_a_pixel_sees_its_window_alone_and_with_shift_the_neighbouring_ones():
+def test_without_shift_a_pixel_sees_its_window_alone_and_with_shift_the_neighboring_ones():
     for depth, reached in ((1, 4), (2, 8)):
         torch.manual_seed(0)
         stage = SwinStage(8, 8, heads=2, window_size=4, drop_path=[0.0] * depth).eval()

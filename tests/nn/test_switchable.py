@@ -1,4 +1,4 @@
-"""Switchable normalisation: its three kinds of statistics, their mixture and the running ones."""
+"""Switchable normalization: its three kinds of statistics, their mixture and the running ones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def image() -> torch.Tensor:
 @pytest.mark.parametrize(
     ("kind", "reference"), [(0, nn.InstanceNorm2d(4)), (1, nn.GroupNorm(1, 4)), (2, nn.BatchNorm2d(4))]
 )
-def test_a_mixture_of_one_kind_is_that_normalisation(kind: int, reference: nn.Module):
+def test_a_mixture_of_one_kind_is_that_normalization(kind: int, reference: nn.Module):
     x = image()
     torch.testing.assert_close(only(kind)(x), reference.train()(x), rtol=1e-4, atol=1e-5)
 

@@ -28,7 +28,7 @@ def golden_image() -> Callable[[tuple[int, ...], str], torch.Tensor]:
 
 @pytest.fixture
 def nuclei_recipe(tmp_path: Path) -> Callable[..., Path]:
-    """Write a recipe that trains a tiny network, with dropout and batch normalisation, on a few real nuclei."""
+    """Write a recipe that trains a tiny network, with dropout and batch normalization, on a few real nuclei."""
 
     def write(**changes: object) -> Path:
         recipe: dict[str, object] = {

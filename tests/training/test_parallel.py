@@ -72,7 +72,7 @@ def test_two_processes_have_the_losses_of_one_with_the_doubled_batch(
     network = {"name": "unet", "encoder": {"name": "conv", "channels": [4, 8]}, "block": BATCH_NORM}
     recipe = nuclei_recipe(
         model=network,
-        augment={"affine": {"degrees": 45, "translate": 0.4}, "colour": {"noise": 0.1}},
+        augment={"affine": {"degrees": 45, "translate": 0.4}, "color": {"noise": 0.1}},
         loss={"cross_entropy": {"class_weights": [1, 2, 3]}, "dice": 1, "lovasz": 1},
         freeze_encoder_epochs=1,
     )

@@ -22,7 +22,7 @@ from unetzoo.training.runs import RunFolder
 from unetzoo.training.state import Launch, Position, load_state, save_state
 
 EVERYTHING = {
-    "augment": {"flip": ["width"], "elastic": {"deviation": 3.0}, "colour": {"noise": 0.1}},
+    "augment": {"flip": ["width"], "elastic": {"deviation": 3.0}, "color": {"noise": 0.1}},
     "schedule": {"name": "cosine", "warmup": 0.5},
     "accumulate": 2,
     "clip": 1.0,

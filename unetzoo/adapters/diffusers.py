@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .wrapping import WrappedModel, build, import_library
+from unetzoo.adapters.wrapping import WrappedModel, build, import_library
 
 
 class DiffusersUNet(WrappedModel):
@@ -25,7 +25,7 @@ class DiffusersUNet(WrappedModel):
         attention_from: the first level with attention.
         depth: residual blocks a level, diffusers' `layers_per_block`.
         timestep: the time step of a forward pass that is not given one.
-        norm_num_groups: groups of the normalisation, lowered to what divides all channels, with two or more a group.
+        norm_num_groups: groups of the normalization, lowered to what divides all channels, with two or more a group.
         **options: what else `diffusers.UNet2DModel` takes.
 
     Raises:

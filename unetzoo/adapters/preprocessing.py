@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from ..errors import ConfigError
+from unetzoo.errors import ConfigError
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How the images were prepared that an encoder's weights were learnt from.
+    """How the images were prepared that an encoder's weights were learned from.
 
     An image is brought to `input_range`, then `mean` is taken off and the result divided by `std`, a channel each, in
     the order red, green, blue. `image_size` (H, W) and `interpolation` tell the size of the images and how they were
@@ -36,6 +36,6 @@ def preprocessing(model: nn.Module) -> Preprocessing:
     if not isinstance(found, Preprocessing):
         raise ConfigError(
             f"the encoder of {type(model).__name__} has no published weights, and so no preprocessing of its own; "
-            "normalise the images as you like"
+            "normalize the images as you like"
         )
     return found

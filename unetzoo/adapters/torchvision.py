@@ -12,10 +12,10 @@ from torch import nn
 from torchvision.models import get_model_builder
 from torchvision.models.segmentation.lraspp import LRASPPHead
 
-from ..errors import UnknownNameError, nearest
-from ..network import DenseModel
-from ..nn.resampling import interpolate
-from .wrapping import WrappedModel, build, component
+from unetzoo.adapters.wrapping import WrappedModel, build, component
+from unetzoo.errors import UnknownNameError, nearest
+from unetzoo.network import DenseModel
+from unetzoo.nn.resampling import interpolate
 
 NAMES = {
     "deeplabv3_mobilenet_v3_large": ("Rethinking Atrous Convolution", "1706.05587", 2017),
@@ -85,8 +85,8 @@ class TorchvisionProvider:
             "license": "BSD-3-Clause",
             "tags": ["torchvision", "pretrained-encoder"],
             "ndim": [2],
-            # DeepLab normalises one value a channel after pooling the whole image.
-            "claims": {"batch1_train": not name.startswith("deeplabv3")},
+            # DeepLab normalizes one value a channel after pooling the whole image.
+            "capabilities": {"batch1_train": not name.startswith("deeplabv3")},
             "follows": "torchvision's own modules, without the auxiliary classifier.",
         }
         return component(TorchvisionModel, card, network=name)

@@ -15,10 +15,10 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from ..errors import ConfigError, PluginError, nearest
-from ..network import DenseModel
-from ..nn.checkpointing import checkpointing
-from ..nn.resampling import interpolate_antialiased
+from unetzoo.errors import ConfigError, PluginError, nearest
+from unetzoo.network import DenseModel
+from unetzoo.nn.checkpointing import checkpointing
+from unetzoo.nn.resampling import interpolate_antialiased
 
 _UNUSED: dict[str, tuple[tuple[str, ...], Mapping[str, object]]] = {}
 

@@ -1,15 +1,15 @@
-"""The plainest block: one convolution with normalisation and activation."""
+"""The plainest block: one convolution with normalization and activation."""
 
 from __future__ import annotations
 
 from typing_extensions import Unpack
 
-from ..nn.convolution import ConvNormAct, ConvOptions
-from ..nn.typing import Size
+from unetzoo.nn.convolution import ConvNormAct, ConvOptions
+from unetzoo.nn.typing import Size
 
 
 class Conv(ConvNormAct):
-    """Convolution, normalisation, activation: (N, in_channels, *S) to (N, out_channels, *S / stride).
+    """Convolution, normalization, activation: (N, in_channels, *S) to (N, out_channels, *S / stride).
 
     The options are those of `ConvNormAct`.
     """

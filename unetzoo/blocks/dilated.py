@@ -8,9 +8,9 @@ from functools import reduce
 import torch
 from torch import nn
 
-from ..errors import ConfigError
-from ..nn.convolution import make_conv
-from ..nn.typing import Size
+from unetzoo.errors import ConfigError
+from unetzoo.nn.convolution import make_conv
+from unetzoo.nn.typing import Size
 
 
 class DilatedCascade(nn.Module):

@@ -7,12 +7,12 @@ from typing import Literal
 from torch import nn
 from typing_extensions import Unpack
 
-from ..nn.convolution import ConvNormAct, ConvOptions
-from ..nn.typing import Size
+from unetzoo.nn.convolution import ConvNormAct, ConvOptions
+from unetzoo.nn.typing import Size
 
 
 class DoubleConv(nn.Sequential):
-    """Two times convolution, normalisation, activation: (N, in_channels, *S) to (N, out_channels, *S / stride).
+    """Two times convolution, normalization, activation: (N, in_channels, *S) to (N, out_channels, *S / stride).
 
     The first convolution has the stride. `mid` tells the channels between the two: those that come out ("out"), half
     of what comes in ("in/2"), or half of what comes out but no fewer than what comes in ("out/2"). The convolutions'

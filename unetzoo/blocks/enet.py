@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..errors import ConfigError
-from ..nn import dims
-from ..nn.activation import make_activation
-from ..nn.convolution import ConvNormAct, make_conv
-from ..nn.dropout import make_dropout
-from ..nn.typing import Size, Spec
+from unetzoo.errors import ConfigError
+from unetzoo.nn import dims
+from unetzoo.nn.activation import make_activation
+from unetzoo.nn.convolution import ConvNormAct, make_conv
+from unetzoo.nn.dropout import make_dropout
+from unetzoo.nn.typing import Size, Spec
 
 
 class ENetBottleneck(nn.Module):

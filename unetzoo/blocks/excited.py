@@ -6,10 +6,10 @@ from typing import Literal
 
 from torch import nn
 
-from ..nn.excitation import make_excitation
-from ..nn.typing import BlockFactory, Size, Spec
-from .double_conv import DoubleConv
-from .making import make_block
+from unetzoo.blocks.double_conv import DoubleConv
+from unetzoo.blocks.making import make_block
+from unetzoo.nn.excitation import make_excitation
+from unetzoo.nn.typing import BlockFactory, Size, Spec
 
 
 class Excited(nn.Sequential):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from ..errors import ConfigError
-from ..nn.dropout import make_dropout
+from unetzoo.errors import ConfigError
+from unetzoo.nn.dropout import make_dropout
 
 
 class IdentityBlock(nn.Sequential):

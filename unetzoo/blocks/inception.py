@@ -7,17 +7,17 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
-from ..errors import ConfigError
-from ..nn import dims
-from ..nn.convolution import ConvNormAct
-from ..nn.normalisation import make_norm
-from ..nn.typing import Spec
+from unetzoo.errors import ConfigError
+from unetzoo.nn import dims
+from unetzoo.nn.convolution import ConvNormAct
+from unetzoo.nn.normalization import make_norm
+from unetzoo.nn.typing import Spec
 
 Branch = Callable[[int], nn.Module]
 
 
 class Branches(nn.Module):
-    """Normalisation and parallel branches, concatenated: (N, in_channels, *S) to (N, out_channels, *S).
+    """Normalization and parallel branches, concatenated: (N, in_channels, *S) to (N, out_channels, *S).
 
     The channels that come out are divided among the branches, the first of which take what remains. Raises
     `ConfigError` if there are fewer channels than branches.
@@ -40,7 +40,7 @@ class Branches(nn.Module):
 class Inception(Branches):
     """Parallel 1x1, 3x3 and 5x5 convolutions and a max-pooled 1x1 one: (N, in_channels, *S) to (N, out_channels, *S).
 
-    `norm` normalises what comes in; `activation` follows every convolution.
+    `norm` normalizes what comes in; `activation` follows every convolution.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class DilatedInception(Branches):
     """Parallel 3x3 convolutions of several `dilations`: (N, in_channels, *S) to (N, out_channels, *S).
 
     The inception-like block that the U2-Net paper compares residual U-blocks with (Qin et al., 2020, figure 2d).
-    `norm` normalises what comes in; `activation` follows every convolution.
+    `norm` normalizes what comes in; `activation` follows every convolution.
     """
 
     def __init__(

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
-from ..errors import ConfigError
-from ..nn import dims
-from ..nn.typing import BlockFactory, Size
+from unetzoo.errors import ConfigError
+from unetzoo.nn import dims
+from unetzoo.nn.typing import BlockFactory, Size
 
 
 def make_block(

@@ -6,15 +6,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..nn import dims
-from ..nn.activation import make_activation
-from ..nn.convolution import make_conv
-from ..nn.normalisation import make_norm
-from ..nn.typing import Size, Spec
+from unetzoo.nn import dims
+from unetzoo.nn.activation import make_activation
+from unetzoo.nn.convolution import make_conv
+from unetzoo.nn.normalization import make_norm
+from unetzoo.nn.typing import Size, Spec
 
 
 class MedNeXt(nn.Module):
-    """Depthwise convolution, normalisation, expansion, activation, compression; the input is added.
+    """Depthwise convolution, normalization, expansion, activation, compression; the input is added.
 
     (N, in_channels, *S) to (N, out_channels, *S), to (N, out_channels, *S / stride), or, `transposed`, to
     (N, out_channels, *S * stride). Where the shape changes, the shortcut is a 1x1 convolution of the same stride. The

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..errors import ConfigError
-from ..nn.activation import make_activation
-from ..nn.convolution import ConvNormAct
-from ..nn.normalisation import make_norm
-from ..nn.typing import Spec
+from unetzoo.errors import ConfigError
+from unetzoo.nn.activation import make_activation
+from unetzoo.nn.convolution import ConvNormAct
+from unetzoo.nn.normalization import make_norm
+from unetzoo.nn.typing import Spec
 
 
 class MultiRes(nn.Module):
@@ -56,7 +56,7 @@ class MultiRes(nn.Module):
 
 
 class ResPathStep(nn.Module):
-    """A 3x3 convolution beside a 1x1 shortcut; `twice` applies the last normalisation before the sum as well."""
+    """A 3x3 convolution beside a 1x1 shortcut; `twice` applies the last normalization before the sum as well."""
 
     def __init__(
         self, in_channels: int, out_channels: int, *, ndim: int, norm: Spec, activation: Spec, bias: bool, twice: bool
@@ -81,7 +81,7 @@ class ResPathStep(nn.Module):
 class ResPath(nn.Sequential):
     """Residual steps on the way of a skip connection: (N, in_channels, *S) to (N, out_channels, *S).
 
-    `depth` is their number. `norm_twice` follows the authors' PyTorch code, in which the normalisation of each step
+    `depth` is their number. `norm_twice` follows the authors' PyTorch code, in which the normalization of each step
     is applied to the convolution's result and, with the same parameters, to the sum; the paper has the second alone.
     """
 

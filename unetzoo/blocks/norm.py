@@ -1,16 +1,16 @@
-"""The block that only normalises, for stages whose one convolution is the upsampling."""
+"""The block that only normalizes, for stages whose one convolution is the upsampling."""
 
 from __future__ import annotations
 
 from torch import nn
 
-from ..errors import ConfigError
-from ..nn.normalisation import make_norm
-from ..nn.typing import Spec
+from unetzoo.errors import ConfigError
+from unetzoo.nn.normalization import make_norm
+from unetzoo.nn.typing import Spec
 
 
 class Norm(nn.Sequential):
-    """Normalises: (N, channels, *S) to the same. Raises `ConfigError` where the channels would have to change."""
+    """Normalizes: (N, channels, *S) to the same. Raises `ConfigError` where the channels would have to change."""
 
     def __init__(self, in_channels: int, out_channels: int, *, ndim: int, norm: Spec = "batch") -> None:
         if in_channels != out_channels:

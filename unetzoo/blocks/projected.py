@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import nn
 
-from ..nn.convolution import make_conv
-from ..nn.typing import BlockFactory, Size
-from .double_conv import DoubleConv
+from unetzoo.blocks.double_conv import DoubleConv
+from unetzoo.nn.convolution import make_conv
+from unetzoo.nn.typing import BlockFactory, Size
 
 
 class Projected(nn.Sequential):

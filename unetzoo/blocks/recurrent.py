@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from typing_extensions import Unpack
 
-from ..errors import ConfigError
-from ..nn.convolution import ConvNormAct, ConvOptions, make_conv
+from unetzoo.errors import ConfigError
+from unetzoo.nn.convolution import ConvNormAct, ConvOptions, make_conv
 
 
 class RecurrentConv(nn.Module):

@@ -6,12 +6,12 @@ import torch
 from torch import nn
 from typing_extensions import Unpack
 
-from ..errors import ConfigError
-from ..nn import dims
-from ..nn.activation import make_activation
-from ..nn.convolution import ConvNormAct, ConvOptions
-from ..nn.spec import split_spec
-from ..nn.typing import Size, Spec
+from unetzoo.errors import ConfigError
+from unetzoo.nn import dims
+from unetzoo.nn.activation import make_activation
+from unetzoo.nn.convolution import ConvNormAct, ConvOptions
+from unetzoo.nn.spec import split_spec
+from unetzoo.nn.typing import Size, Spec
 
 SHORTCUTS = ("projection", "first", "repeat")
 
@@ -28,7 +28,7 @@ class Residual(nn.Module):
         ndim: 2 or 3.
         stride: of the first convolution.
         depth: number of convolutions.
-        shortcut: how the input gets the output's shape. `projection`: a normalised convolution (`kernel_size` 1)
+        shortcut: how the input gets the output's shape. `projection`: a normalized convolution (`kernel_size` 1)
             where the shape changes (`always`: everywhere), after average pooling instead of strided with `pool`
             (ResNet-D, He et al., CVPR 2019). `first`: the projection comes before the whole block, whose convolutions
             then keep the shape. `repeat`: the input's channels, repeated. `projection` and `first` take further
@@ -36,7 +36,7 @@ class Residual(nn.Module):
         activate_last: whether the last convolution has an activation of its own before the sum.
         raw_input: whether a pre-activated block leaves its input as it is, because that is the image.
         branch_dropout: probability of dropping a channel before the first convolution.
-        zero_init: whether the last normalisation starts at zero, so that the block starts as its shortcut.
+        zero_init: whether the last normalization starts at zero, so that the block starts as its shortcut.
         **conv: options of every convolution, those of `ConvNormAct`.
 
     Raises:

@@ -6,10 +6,10 @@ import torch
 from torch import nn
 from typing_extensions import Unpack
 
-from ..errors import ConfigError
-from ..nn import dims
-from ..nn.convolution import ConvNormAct, ConvOptions
-from ..nn.resampling import interpolate
+from unetzoo.errors import ConfigError
+from unetzoo.nn import dims
+from unetzoo.nn.convolution import ConvNormAct, ConvOptions
+from unetzoo.nn.resampling import interpolate
 
 
 class RSU(nn.Module):

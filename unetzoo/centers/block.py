@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..blocks.double_conv import DoubleConv
-from ..nn.typing import BlockFactory
+from unetzoo.blocks.double_conv import DoubleConv
+from unetzoo.nn.typing import BlockFactory
 
 
 class BlockCenter(nn.Module):

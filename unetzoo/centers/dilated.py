@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..blocks.dilated import DilatedCascade
-from ..nn.typing import Size
+from unetzoo.blocks.dilated import DilatedCascade
+from unetzoo.nn.typing import Size
 
 
 class Dilated(DilatedCascade):

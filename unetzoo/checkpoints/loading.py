@@ -16,9 +16,9 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from ..card import Checkpoint
-from ..errors import CheckpointError, nearest
-from .renaming import Layout
+from unetzoo.card import Checkpoint
+from unetzoo.checkpoints.renaming import Layout
+from unetzoo.errors import CheckpointError, nearest
 
 StateDict = Mapping[str, torch.Tensor]
 OURS = "unetzoo"

@@ -15,7 +15,7 @@ import itertools
 import re
 from collections.abc import Iterable, Mapping
 
-from ..errors import ConfigError
+from unetzoo.errors import ConfigError
 
 _GROUP = re.compile(r"\{([^{}]*)\}")
 _STAR = re.compile(r"\*")

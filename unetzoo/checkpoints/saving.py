@@ -10,12 +10,12 @@ import safetensors.torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-from .. import factory
-from ..config import ModelConfig
-from ..errors import CheckpointError, ConfigError
-from ..files import replacing, write_text
-from ..network import DenseModel
-from .loading import load_checkpoint
+from unetzoo import factory
+from unetzoo.checkpoints.loading import load_checkpoint
+from unetzoo.config import ModelConfig
+from unetzoo.errors import CheckpointError, ConfigError
+from unetzoo.files import replacing, write_text
+from unetzoo.network import DenseModel
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 

@@ -9,17 +9,17 @@ import sys
 
 import typer
 
-from ..errors import UnetzooError
-from .check import check
-from .data import data
-from .evaluate import evaluate
-from .info import info
-from .listing import list_names
-from .plugin import new_plugin
-from .predict import predict
-from .schema import schema
-from .summary import summary
-from .train import train
+from unetzoo.cli.check import check
+from unetzoo.cli.data import data
+from unetzoo.cli.evaluate import evaluate
+from unetzoo.cli.info import info
+from unetzoo.cli.listing import list_names
+from unetzoo.cli.plugin import new_plugin
+from unetzoo.cli.predict import predict
+from unetzoo.cli.schema import schema
+from unetzoo.cli.summary import summary
+from unetzoo.cli.train import train
+from unetzoo.errors import UnetzooError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A model zoo for dense prediction.")
 app.command("list")(list_names)

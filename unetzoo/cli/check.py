@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from ..files import write_text
+from unetzoo.files import write_text
 
 if TYPE_CHECKING:
-    from ..conformance.report import Report, Result
+    from unetzoo.conformance.report import Report, Result
 
 Target = tuple[str, int | None]
 
@@ -45,7 +45,7 @@ def check(
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML.")] = None,
 ) -> None:
     """Hold networks to the contract. A check that hangs or crashes is reported, and the others still run."""
-    from ..conformance.suite import check_model, make_session
+    from unetzoo.conformance.suite import check_model, make_session
 
     expected = json.loads(expected_failures.read_text(encoding="utf-8")) if expected_failures else {}
     targets = _targets(names or [], all_models, ndim)
@@ -86,8 +86,8 @@ def check(
 
 def _write(reports: Sequence[Report], *, html: Path | None, json_file: Path | None, junit: Path | None) -> None:
     """Write the files asked for; after every network, so that a long run that is broken off leaves what it found."""
-    from ..conformance.rendering import html_page
-    from ..conformance.rendering import junit as junit_xml
+    from unetzoo.conformance.rendering import html_page
+    from unetzoo.conformance.rendering import junit as junit_xml
 
     if html is not None:
         write_text(html, html_page(reports))
@@ -102,7 +102,7 @@ def _targets(names: list[str], all_models: bool, ndim: int | None) -> list[Targe
         raise typer.BadParameter("give names, or --all for every registered model")
     if names:
         return [(name, ndim) for name in names]
-    from ..catalog import info, list_models
+    from unetzoo.catalog import info, list_models
 
     return [(n, d) for n in list_models() for d in info(n).ndim if ndim in (None, d)]
 
@@ -140,6 +140,6 @@ class Board:
         for label, row in self.rows.items():
             failed = row.counts["failed"] + row.counts["unexpected_pass"]
             cells = (row.counts["passed"], failed, row.counts["expected_failure"], row.counts["skipped"])
-            colour = "red" if failed else "green" if row.counts["passed"] else "dim"
-            table.add_row(f"[{colour}]{label}[/{colour}]", *map(str, cells), f"{row.seconds:.1f}", row.last)
+            color = "red" if failed else "green" if row.counts["passed"] else "dim"
+            table.add_row(f"[{color}]{label}[/{color}]", *map(str, cells), f"{row.seconds:.1f}", row.last)
         return table

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import Progress
 
-from ..errors import ConfigError
-from ..yamlfile import read_yaml
-from .output import Json, print_json, print_table
+from unetzoo.cli.output import Json, print_json, print_table
+from unetzoo.errors import ConfigError
+from unetzoo.yamlfile import read_yaml
 
 if TYPE_CHECKING:
-    from ..training.data import DataConfig, Preset, SegmentationData
+    from unetzoo.training.data import DataConfig, Preset, SegmentationData
 
 data = typer.Typer(no_args_is_help=True, help="Public data sets, and checking one's own.")
 
@@ -22,14 +22,14 @@ data = typer.Typer(no_args_is_help=True, help="Public data sets, and checking on
 @data.command("list")
 def list_data(as_json: Json = False) -> None:
     """List the presets of public data sets, with their terms."""
-    from ..training.data import list_presets, preset
+    from unetzoo.training.data import list_presets, preset
 
     presets = {name: preset(name) for name in list_presets()}
     if as_json:
         print_json([{"name": name, **described.model_dump(mode="json")} for name, described in presets.items()])
         return
-    rows = [(name, described.title, described.licence, _way(described)) for name, described in presets.items()]
-    print_table(f"{len(presets)} data sets", ["name", "what", "licence", "to get it"], rows)
+    rows = [(name, described.title, described.license, _way(described)) for name, described in presets.items()]
+    print_table(f"{len(presets)} data sets", ["name", "what", "license", "to get it"], rows)
 
 
 @data.command()
@@ -41,11 +41,11 @@ def fetch(
     ] = False,
 ) -> None:
     """Show the terms of a public data set, and download it from its owner."""
-    from ..training.data import preset
-    from ..training.data.fetch import fetch as fetch_preset
+    from unetzoo.training.data import preset
+    from unetzoo.training.data.fetch import fetch as fetch_preset
 
     described = preset(name)
-    typer.echo(f"{described.title}\n{described.homepage}\n\nlicence: {described.licence}\n{described.terms}")
+    typer.echo(f"{described.title}\n{described.homepage}\n\nlicense: {described.license}\n{described.terms}")
     typer.echo(f"cite: {described.cite}\n")
     if described.downloads and not accept_terms:
         typer.confirm("Download it under these terms?", abort=True)
@@ -60,8 +60,8 @@ def prepare(
     to: Annotated[Path, typer.Option(help="Folder to write.")],
 ) -> None:
     """Turn an owner's files that were downloaded by hand into images and masks, as `fetch` does."""
-    from ..training.data import preset
-    from ..training.data.prepare import prepare as prepare_files
+    from unetzoo.training.data import preset
+    from unetzoo.training.data.prepare import prepare as prepare_files
 
     preparation = preset(name).prepare
     if preparation is None:
@@ -76,7 +76,7 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Read every file of a data set, and tell all that is wrong with it, or how often each class occurs."""
-    from ..training.data import load_data
+    from unetzoo.training.data import load_data
 
     config = _config(target, preset)
     with Progress(transient=True, disable=not sys.stderr.isatty()) as bar:
@@ -99,7 +99,7 @@ def _way(described: Preset) -> str:
 
 
 def _config(target: Path, preset: str | None) -> DataConfig:
-    from ..training.data import DataConfig
+    from unetzoo.training.data import DataConfig
 
     if preset is not None:
         return DataConfig.parse({"preset": preset, "root": target})

@@ -11,18 +11,18 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from ..errors import ConfigError
-from ..files import write_text
-from .options import parse_overrides
-from .output import Json, print_json, print_table
-from .predict import Cut, Symmetries
+from unetzoo.cli.options import parse_overrides
+from unetzoo.cli.output import Json, print_json, print_table
+from unetzoo.cli.predict import Cut, Symmetries
+from unetzoo.errors import ConfigError
+from unetzoo.files import write_text
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..inference.tta import TestTimeAugmentation
-    from ..network import DenseModel
-    from ..training.data import DataConfig
+    from unetzoo.inference.tta import TestTimeAugmentation
+    from unetzoo.network import DenseModel
+    from unetzoo.training.data import DataConfig
 
 
 def evaluate(
@@ -48,13 +48,13 @@ def evaluate(
     """Score a network by the pixels of a whole split together: IoU and Dice of each class; and by its contours."""
     import torch
 
-    from ..inference.evaluation import evaluating
-    from ..inference.tta import TestTimeAugmentation
-    from ..training.data import load_data
-    from ..training.data.layout import find_entries
-    from ..training.evaluation import Contours, report
-    from ..training.evaluation import evaluate as score
-    from ..training.trained import load_trained
+    from unetzoo.inference.evaluation import evaluating
+    from unetzoo.inference.tta import TestTimeAugmentation
+    from unetzoo.training.data import load_data
+    from unetzoo.training.data.layout import find_entries
+    from unetzoo.training.evaluation import Contours, report
+    from unetzoo.training.evaluation import evaluate as score
+    from unetzoo.training.trained import load_trained
 
     trained = load_trained(model)
     config = _configured(trained.data, data, changes or [])
@@ -75,7 +75,7 @@ def evaluate(
         scores = score(
             _predictor(network, several, mode, tile),
             samples,
-            loaded.normalise,
+            loaded.normalize,
             next(network.parameters()).device,
             num_classes=network.num_classes,
             observe=observe,
@@ -91,8 +91,8 @@ def evaluate(
 
 def _configured(own: DataConfig, given: Path | None, changes: list[str]) -> DataConfig:
     """The data that the network was trained on, with what the user wants otherwise."""
-    from ..training.data import DataConfig
-    from ..training.recipe import read_recipe
+    from unetzoo.training.data import DataConfig
+    from unetzoo.training.recipe import read_recipe
 
     if given is not None and given.suffix in (".yaml", ".yml"):
         own = read_recipe(given).data
@@ -109,7 +109,7 @@ def _predictor(
     import numpy as np
     import torch
 
-    from ..inference.tiled import predict_tiled
+    from unetzoo.inference.tiled import predict_tiled
 
     def tiled(image: Tensor) -> Tensor:
         logits = predict_tiled(network, image[0], mode=mode.value, tile=tile, tta=several)

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from ..catalog import info as read_card
-from .output import Json, print_json, print_table
+from unetzoo.catalog import info as read_card
+from unetzoo.cli.output import Json, print_json, print_table
 
 
 def info(name: Annotated[str, typer.Argument(help="A model's name.")], as_json: Json = False) -> None:
-    """Show what is known of a model: paper, licence, parts, sizes, published weights."""
+    """Show what is known of a model: paper, license, parts, sizes, published weights."""
     card = read_card(name).model_dump(mode="json")
     if as_json:
         print_json(card)

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from .. import registry
-from ..catalog import list_components, list_models
-from .output import Json, print_json, print_table
+from unetzoo import registry
+from unetzoo.catalog import list_components, list_models
+from unetzoo.cli.output import Json, print_json, print_table
 
 
 def list_names(

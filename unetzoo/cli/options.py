@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from ..errors import ConfigError
+from unetzoo.errors import ConfigError
 
 Overrides = Annotated[
     list[str] | None,

@@ -13,8 +13,8 @@ from typing import Annotated
 
 import typer
 
-from ..errors import ConfigError
-from .output import Json, print_json
+from unetzoo.cli.output import Json, print_json
+from unetzoo.errors import ConfigError
 
 
 def new_plugin(

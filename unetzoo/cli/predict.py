@@ -27,8 +27,8 @@ class Symmetries(str, Enum):
     all = "all"
 
 
-class Normalisation(str, Enum):
-    """The named normalisations of `DataConfig`."""
+class Normalization(str, Enum):
+    """The named normalizations of `DataConfig`."""
 
     image = "image"
     imagenet = "imagenet"
@@ -50,23 +50,23 @@ def predict(
         int | None, typer.Option(min=1, help="Pixels along an axis that one run sees; 1024, or 160 in 3-D.")
     ] = None,
     tta: Annotated[Symmetries, typer.Option(help="Average over mirrored, or also turned, images.")] = Symmetries.none,
-    normalise: Annotated[
-        Normalisation | None, typer.Option(help="What images are put through; by default as in training.")
+    normalize: Annotated[
+        Normalization | None, typer.Option(help="What images are put through; by default as in training.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; a GPU where there is one.")] = None,
 ) -> None:
     """Write NAME_mask, holding the number of each pixel's class, and of pictures NAME_overlay.png."""
     import torch
 
-    from ..inference.tta import TestTimeAugmentation
-    from ..training.data import DataError
-    from ..training.trained import Trained, load_trained
-    from .predicting import Predictor, find_images
+    from unetzoo.cli.predicting import Predictor, find_images
+    from unetzoo.inference.tta import TestTimeAugmentation
+    from unetzoo.training.data import DataError
+    from unetzoo.training.trained import Trained, load_trained
 
     found = find_images(images)
     trained = load_trained(model)
-    if normalise is not None:
-        trained = Trained(trained.model, trained.data.model_copy(update={"normalise": normalise.value}))
+    if normalize is not None:
+        trained = Trained(trained.model, trained.data.model_copy(update={"normalize": normalize.value}))
     network = trained.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     predictor = Predictor(
         trained,

@@ -11,20 +11,20 @@ import numpy.typing as npt
 import torch
 from PIL import Image as Picture
 
-from ..errors import InputError
-from ..files import replacing
-from ..inference.exact import ExactPlan
-from ..inference.images import read_geo_tags
-from ..inference.planning import plan_exact
-from ..inference.tiled import DEFAULT_TILE, Mode, predict_tiled
-from ..inference.tta import TestTimeAugmentation
-from ..training.data import ClassTable, normalisation
-from ..training.data.reading import NIFTI, SUFFIXES, TIFF, Channels, read_image, suffix_of
-from ..training.pictures import overlay
-from ..training.trained import Trained
+from unetzoo.errors import InputError
+from unetzoo.files import replacing
+from unetzoo.inference.exact import ExactPlan
+from unetzoo.inference.images import read_geo_tags
+from unetzoo.inference.planning import plan_exact
+from unetzoo.inference.tiled import DEFAULT_TILE, Mode, predict_tiled
+from unetzoo.inference.tta import TestTimeAugmentation
+from unetzoo.training.data import ClassTable, normalization
+from unetzoo.training.data.reading import NIFTI, SUFFIXES, TIFF, Channels, read_image, suffix_of
+from unetzoo.training.pictures import overlay
+from unetzoo.training.trained import Trained
 
 Labels = npt.NDArray[np.uint8]
-CHANNELS: dict[tuple[int, int], Channels] = {(2, 1): "grey", (2, 3): "rgb"}
+CHANNELS: dict[tuple[int, int], Channels] = {(2, 1): "gray", (2, 3): "rgb"}
 
 
 def find_images(given: Sequence[Path]) -> list[Path]:
@@ -60,7 +60,7 @@ class Predictor:
     """A trained network and how it is run.
 
     Args:
-        trained: the network, its classes and its normalisation.
+        trained: the network, its classes and its normalization.
         mode: as in `predict_tiled`.
         tile: pixels along each axis that one run of the network sees.
         tta: augmentation around the network.
@@ -87,7 +87,7 @@ class Predictor:
         prediction = np.asarray(
             predict_tiled(
                 model,
-                normalisation(config)(image[None])[0],
+                normalization(config)(image[None])[0],
                 mode=self.mode,
                 tile=self.tile,
                 plan=self._planned(image.shape[1:]),
@@ -100,7 +100,7 @@ class Predictor:
             _write_array(folder / f"{stem(path)}_probabilities.npy", prediction)
         write_mask(labels, config.table, path, folder / f"{stem(path)}_mask")
         if config.ndim == 2:
-            write_picture(overlay(pixels, config.table.colour(labels)), folder / f"{stem(path)}_overlay.png")
+            write_picture(overlay(pixels, config.table.color(labels)), folder / f"{stem(path)}_overlay.png")
 
     def _planned(self, shape: Sequence[int]) -> ExactPlan | None:
         """The plan of exact tiling, measured once, if an image of this shape is larger than the tile."""
@@ -134,7 +134,7 @@ def write_mask(labels: Labels, classes: ClassTable, source: Path, target: Path) 
             )
     elif labels.ndim == 2:
         picture = Picture.fromarray(labels, mode="L")
-        picture.putpalette(classes.colour(np.arange(256)).tobytes())
+        picture.putpalette(classes.color(np.arange(256)).tobytes())
         with replacing(target.with_name(f"{target.name}.png")) as path:
             picture.save(path, format="PNG")
     else:

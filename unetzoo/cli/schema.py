@@ -8,14 +8,14 @@ from typing import Annotated
 
 import typer
 
-from ..files import write_text
+from unetzoo.files import write_text
 
 
 def schema(
     out: Annotated[Path | None, typer.Option(help="The file to write; standard output unless told.")] = None,
 ) -> None:
     """Write the JSON Schema that editors validate and complete config files with."""
-    from ..config import ModelConfig
+    from unetzoo.config import ModelConfig
 
     text = json.dumps(ModelConfig.model_json_schema(), indent=2) + "\n"
     if out is None:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .options import Overrides, parse_overrides
-from .output import Json, print_json, print_table
+from unetzoo.cli.options import Overrides, parse_overrides
+from unetzoo.cli.output import Json, print_json, print_table
 
 
 def summary(
@@ -19,10 +19,10 @@ def summary(
     as_json: Json = False,
 ) -> None:
     """Show the modules of a model with their parameters and output sizes, and the FLOPs of one image."""
-    from ..factory import create
-    from ..summary import summarise
+    from unetzoo.factory import create
+    from unetzoo.summary import summarize
 
-    result = summarise(lambda: create(name, **parse_overrides(option or [])), size=size, depth=depth)
+    result = summarize(lambda: create(name, **parse_overrides(option or [])), size=size, depth=depth)
     if as_json:
         print_json(asdict(result))
         return

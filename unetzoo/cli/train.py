@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .options import parse_overrides
+from unetzoo.cli.options import parse_overrides
 
 
 class Precision(str, Enum):
@@ -34,8 +34,8 @@ def train(
     """Train a network by a recipe; on several devices by `accelerate launch -m unetzoo train ...`."""
     from accelerate import PartialState
 
-    from ..training.loop import train as run
-    from ..training.recipe import read_recipe
+    from unetzoo.training.loop import train as run
+    from unetzoo.training.recipe import read_recipe
 
     settings = read_recipe(recipe, parse_overrides(changes or []))
     console = Console()

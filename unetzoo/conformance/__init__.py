@@ -6,8 +6,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from unetzoo.conformance.capabilities import Capabilities as Capabilities
     from unetzoo.conformance.check import all_checks as all_checks
-    from unetzoo.conformance.claims import Claims as Claims
     from unetzoo.conformance.parametrize import parametrize_with_checks as parametrize_with_checks
     from unetzoo.conformance.report import ConformanceError as ConformanceError
     from unetzoo.conformance.report import Report as Report
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "all_checks": "check",
-    "Claims": "claims",
+    "Capabilities": "capabilities",
     "parametrize_with_checks": "parametrize",
     "ConformanceError": "report",
     "Report": "report",

@@ -13,12 +13,13 @@
         return agree(first, kept, 0.0, "the first result after a second call")
 
 - It asks the context for everything: fresh models (``build``, ``train_model``, ``eval_model``), seeded inputs
-  (``input``), ``claims``, ``device``, ``tmp_path``. It keeps nothing between calls and depends on no other check;
+  (``input``), ``capabilities``, ``device``, ``tmp_path``. It keeps nothing between calls and depends on no other check;
   global state and random generators are restored around it.
 - It fails by raising :class:`CheckFailed` (or through :func:`agree` or :func:`expect`) with a message from which the
   author can mend the network: module or parameter, input, expected, got, likely cause. Any other exception
   from the network is reported as a failure with its last frames, so an expected error must be caught narrowly.
-- It raises :class:`NotApplicable` when a claim rules it out, :class:`Unavailable` when a device or package is missing.
+- It raises :class:`NotApplicable` when a capability rules it out, :class:`Unavailable` when a device or
+  package is missing.
 - It returns the :class:`Measurement` that was held against the bound, or None where there is no figure.
 - Compare fail-closed: ``agree`` treats NaN as a disagreement. Semantics in float64, random cotangents
   (``ctx.backward``), never ``mean()`` or ``sum()``.
@@ -67,7 +68,7 @@ class CheckFailed(AssertionError):
 
 
 class NotApplicable(Exception):
-    """A claim of the network rules the check out; the message names the claim."""
+    """A capability of the network rules the check out; the message names the capability."""
 
 
 class Unavailable(Exception):

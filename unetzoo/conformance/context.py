@@ -1,4 +1,4 @@
-"""What a check is given: fresh seeded models and inputs of the network under test, its claims, and the device."""
+"""What a check is given: fresh seeded models and inputs of the network under test, its capabilities, and the device."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from unetzoo.conformance.capabilities import Axes, Capabilities
 from unetzoo.conformance.check import CheckFailed, NotApplicable, Unavailable
-from unetzoo.conformance.claims import Axes, Claims
 
 
 class Builder(Protocol):
@@ -35,7 +35,7 @@ class Context:
 
     name: str
     builder: Builder
-    claims: Claims
+    capabilities: Capabilities
     in_channels: int
     num_classes: int
     size: Axes
@@ -85,7 +85,7 @@ class Context:
     ) -> nn.Module:
         """A fresh network in eval mode on the device.
 
-        ``perturb`` adds noise to every parameter, lest a zero-initialised scale hide a path; ``warm`` estimates the
+        ``perturb`` adds noise to every parameter, lest a zero-initialized scale hide a path; ``warm`` estimates the
         running statistics on one batch of noise, lest their initial 0 and 1 hide a fault. It does so on the CPU, where
         they come out the same each time.
         """
@@ -136,26 +136,26 @@ class Context:
 
     def sizes(self) -> list[Axes]:
         """Legal sizes worth trying: square, all axes different, other parities, the minimum."""
-        n, claims = self.claims.ndim, self.claims
+        n, capabilities = self.capabilities.ndim, self.capabilities
         wanted = [
             (max(self.size),) * n,
             self.size,
             tuple(reversed(self.size)),
             self.odd_size(),
-            claims.min_size,
+            capabilities.min_size,
         ]
-        return list(dict.fromkeys(claims.legal(size) for size in wanted))
+        return list(dict.fromkeys(capabilities.legal(size) for size in wanted))
 
     def odd_size(self) -> Axes:
         """A legal size of other parities than ``size``, where the network allows."""
-        return self.claims.legal(tuple(s + 1 + 2 * axis for axis, s in enumerate(self.size)))
+        return self.capabilities.legal(tuple(s + 1 + 2 * axis for axis, s in enumerate(self.size)))
 
     def long_sizes(self) -> list[Axes]:
         """Legal sizes at least six times as long along one axis, the last or the first, as along the others."""
-        n, low = self.claims.ndim, min(self.size)
+        n, low = self.capabilities.ndim, min(self.size)
         long = max(6 * low, 400) if n < 3 else 6 * low
         wanted = [tuple(long if a == axis else low for a in range(n)) for axis in (n - 1, 0)]
-        return list(dict.fromkeys(self.claims.legal(size) for size in wanted))
+        return list(dict.fromkeys(self.capabilities.legal(size) for size in wanted))
 
     def require(self, condition: object, reason: str) -> None:
         """Raise NotApplicable with the reason unless the condition is truthy."""
@@ -200,9 +200,9 @@ def _walk(value: object) -> list[Tensor]:
 
 @torch.no_grad()
 def perturb_parameters(model: nn.Module, seed: int) -> None:
-    """Add noise to vectors and to constant tensors: scales, offsets and zero-initialised layers.
+    """Add noise to vectors and to constant tensors: scales, offsets and zero-initialized layers.
 
-    The noise is small against a variance-preserving initialisation. Weights drawn at random stay as they are.
+    The noise is small against a variance-preserving initialization. Weights drawn at random stay as they are.
     """
     generator = torch.Generator().manual_seed(seed + 4242)
     for parameter in model.parameters():
@@ -217,7 +217,7 @@ def perturb_parameters(model: nn.Module, seed: int) -> None:
 
 @torch.no_grad()
 def warm_statistics(model: nn.Module, x: Tensor, *, floor: float = 0.01) -> None:
-    """Set the running statistics of normalisation layers to those of ``x``, averaged over a layer's calls.
+    """Set the running statistics of normalization layers to those of ``x``, averaged over a layer's calls.
 
     A channel that is silent on ``x`` and fires on other images would be divided by next to nothing: dropout, which
     makes such channels, is off, and no variance is less than ``floor`` of the layer's mean variance.

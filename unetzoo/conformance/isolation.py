@@ -11,8 +11,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pickle import PicklingError
 
+from unetzoo.conformance.capabilities import Capabilities
 from unetzoo.conformance.check import BACKWARD, Check, all_checks
-from unetzoo.conformance.claims import Claims
 from unetzoo.conformance.probing import default_size
 from unetzoo.conformance.report import Result, Status
 from unetzoo.conformance.suite import Session, outcome, run
@@ -21,7 +21,7 @@ PROBE_TIMEOUT = 600.0
 
 
 def _worker(connection: Connection, session: Session, memory_limit: float | None) -> None:
-    """Send None for a sign of life, the claims, then the results, each as it comes."""
+    """Send None for a sign of life, the capabilities, then the results, each as it comes."""
     connection.send(None)
     limit_memory(memory_limit)
     for item in run(session):
@@ -41,14 +41,14 @@ def limit_memory(gigabytes: float | None) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (int(gigabytes * 2**30), hard))
 
 
-def run_isolated(session: Session, memory_limit: float | None = None) -> Iterator[Claims | Result]:
+def run_isolated(session: Session, memory_limit: float | None = None) -> Iterator[Capabilities | Result]:
     """As ``suite.run``, in a fresh process that is replaced when a check kills it or runs out of time.
 
     ``memory_limit`` in GiB of private memory. Raises ValueError for a builder that cannot be sent to a process.
     """
     registered = {c.id: c for c in all_checks()}
     remaining = list(session.checks)
-    known: Claims | None = None
+    known: Capabilities | None = None
     while remaining:
         session = replace(session, checks=tuple(remaining))
         death = ""
@@ -67,10 +67,10 @@ def run_isolated(session: Session, memory_limit: float | None = None) -> Iterato
                     process.join(10)
                     death = _cause(process)
                     break
-                if isinstance(item, Claims):
+                if isinstance(item, Capabilities):
                     if known is None:
                         known = item
-                        session = replace(session, claims=known, size=session.size or default_size(known))
+                        session = replace(session, capabilities=known, size=session.size or default_size(known))
                         yield known
                     continue
                 remaining.pop(0)
@@ -85,8 +85,10 @@ def run_isolated(session: Session, memory_limit: float | None = None) -> Iterato
             result = _dead(registered[remaining.pop(0)], death, seconds, session, probing=known is None)
             session = _noting(session, result)
             if known is None:
-                known = Claims()
-                session = replace(session, claims=known, size=default_size(known), failed_gates=frozenset(BACKWARD))
+                known = Capabilities()
+                session = replace(
+                    session, capabilities=known, size=default_size(known), failed_gates=frozenset(BACKWARD)
+                )
                 yield known
             yield result
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from unetzoo.card import ModelCard
+from unetzoo.conformance.capabilities import Axes, Capabilities
 from unetzoo.conformance.check import CheckFailed
-from unetzoo.conformance.claims import Axes, Claims
 from unetzoo.conformance.context import Builder, perturb_parameters, tensors_in, warm_statistics
 from unetzoo.conformance.paths import GLOBAL, map_stride, path_spectrum
 from unetzoo.conformance.reach import affordable, long_image, period, receptive_field, shift_error, space
@@ -32,31 +32,35 @@ METHODS = {
 }
 
 
-def probe(builder: Builder, in_channels: int, num_classes: int, declared: Mapping[str, object], seed: int) -> Claims:
-    """Claims of the builder's network: those declared, and the others found by trying on the CPU.
+def probe(
+    builder: Builder, in_channels: int, num_classes: int, declared: Mapping[str, object], seed: int
+) -> Capabilities:
+    """Capabilities of the builder's network: those declared, and the others found by trying on the CPU.
 
     A network that cannot be built or run gives the defaults: the gate checks then say what is wrong.
     """
-    claims = Claims().declare(declared)
+    capabilities = Capabilities().declare(declared)
     torch.manual_seed(seed)
     try:
-        return Prober(builder(in_channels=in_channels, num_classes=num_classes), in_channels, claims).claims(builder)
+        return Prober(
+            builder(in_channels=in_channels, num_classes=num_classes), in_channels, capabilities
+        ).capabilities(builder)
     except Exception:  # whatever a stranger's network raises is reported by the checks
-        return claims
+        return capabilities
 
 
 class Prober:
     """Tries one network on the CPU."""
 
-    def __init__(self, model: nn.Module, in_channels: int, claims: Claims) -> None:
+    def __init__(self, model: nn.Module, in_channels: int, capabilities: Capabilities) -> None:
         self.model = model
         model.eval()
         self.in_channels = in_channels
-        self.given = claims
+        self.given = capabilities
         perturb_parameters(model, 0)
 
-    def claims(self, builder: Builder) -> Claims:
-        """All claims. Raises CheckFailed where the network runs at no size that was tried."""
+    def capabilities(self, builder: Builder) -> Capabilities:
+        """All capabilities. Raises CheckFailed where the network runs at no size that was tried."""
         given = self.given
         base, margin = self._first_size()
         ndim = len(base)
@@ -66,10 +70,12 @@ class Prober:
         if any(margin) and fixed is None and "margin" not in given.declared:
             found["size_offset"], found["margin"] = self._tightest(base, divisor)
         values = {name: value for name, value in found.items() if name not in given.declared}
-        claims = replace(given.of_ndim(ndim), **values)  # type: ignore[arg-type]
+        capabilities = replace(given.of_ndim(ndim), **values)  # type: ignore[arg-type]
         if "min_size" not in given.declared:
-            claims = replace(claims, min_size=fixed or self._told_min_size(ndim) or self._min_size(claims, base))
-        return self._behaviour(claims, base, builder)
+            capabilities = replace(
+                capabilities, min_size=fixed or self._told_min_size(ndim) or self._min_size(capabilities, base)
+            )
+        return self._behavior(capabilities, base, builder)
 
     def run(self, size: Sequence[int], *, train: bool = False) -> list[Tensor] | None:
         """Outputs at this size, or None where the network raises."""
@@ -141,20 +147,20 @@ class Prober:
         card = getattr(self.model, "card", None)
         return per_axis(card.min_size, ndim) if isinstance(card, ModelCard) and card.min_size is not None else None
 
-    def _min_size(self, claims: Claims, base: Axes) -> Axes:
+    def _min_size(self, capabilities: Capabilities, base: Axes) -> Axes:
         """The smallest equal-sided legal size from which everything tried works, in eval and in training mode."""
         ndim, least = len(base), base
-        tried = {claims.legal((s,) * ndim) for s in SMALL_SIZES}
+        tried = {capabilities.legal((s,) * ndim) for s in SMALL_SIZES}
         for size in sorted(s for s in tried if all(a <= b for a, b in zip(s, base, strict=True)))[::-1]:
-            wanted = claims.output_size(size)
+            wanted = capabilities.output_size(size)
             out, trained = self.run(size), self.run(size, train=True)
             if out is None or trained is None or tuple(out[0].shape[2:]) != wanted or min(wanted) < 1:
                 break
             least = size
         return least
 
-    def _behaviour(self, claims: Claims, base: Axes, builder: Builder) -> Claims:
-        """Claims about training outputs, stochasticity, context and optional interfaces."""
+    def _behavior(self, capabilities: Capabilities, base: Axes, builder: Builder) -> Capabilities:
+        """Capabilities about training outputs, stochasticity, context and optional interfaces."""
         found: dict[str, object] = {"coarsest_stride": self._coarsest_stride(base)}
         trained = self.run(base, train=True)
         if trained is not None:
@@ -174,16 +180,16 @@ class Prober:
             supports.add("deep_supervision")
         found["supports"] = frozenset(supports)
         found["zero_init_output"] = self._is_zero_at_init(builder, base)
-        if claims.ndim == 3:
-            found["deepest_stride"] = self._deepest_stride(claims, base)
-        claims = replace(claims, **{n: v for n, v in found.items() if n not in claims.declared})  # type: ignore[arg-type]
-        found = self._space(claims, base)
-        return replace(claims, **{n: v for n, v in found.items() if n not in claims.declared})  # type: ignore[arg-type]
+        if capabilities.ndim == 3:
+            found["deepest_stride"] = self._deepest_stride(capabilities, base)
+        capabilities = replace(capabilities, **{n: v for n, v in found.items() if n not in capabilities.declared})  # type: ignore[arg-type]
+        found = self._space(capabilities, base)
+        return replace(capabilities, **{n: v for n, v in found.items() if n not in capabilities.declared})  # type: ignore[arg-type]
 
-    def _space(self, claims: Claims, base: Axes) -> dict[str, object]:
-        """Claims about context, receptive field, shifts and paths, from a float64 network in eval mode."""
-        multiple = tuple((2 + axis) * p for axis, p in enumerate(period(claims)))
-        shape = (2, self.in_channels, *claims.legal(multiple))
+    def _space(self, capabilities: Capabilities, base: Axes) -> dict[str, object]:
+        """Capabilities about context, receptive field, shifts and paths, from a float64 network in eval mode."""
+        multiple = tuple((2 + axis) * p for axis, p in enumerate(period(capabilities)))
+        shape = (2, self.in_channels, *capabilities.legal(multiple))
         x = torch.randn(shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
         try:
             model = self.model
@@ -191,11 +197,11 @@ class Prober:
             warm_statistics(model, x.float())
             model.double()
             model.eval()
-            found: dict[str, object] = {} if any(claims.margin) else {"path_strides": self._paths(model, x)}
-            everything = self._sees_everything(model, claims, base)
-            radius = claims.receptive_field
+            found: dict[str, object] = {} if any(capabilities.margin) else {"path_strides": self._paths(model, x)}
+            everything = self._sees_everything(model, capabilities, base)
+            radius = capabilities.receptive_field
             if radius is None and not everything:
-                radius = receptive_field(model, self.in_channels, claims, base)
+                radius = receptive_field(model, self.in_channels, capabilities, base)
         except (
             RuntimeError,
             TypeError,
@@ -205,7 +211,7 @@ class Prober:
         found["receptive_field"] = radius
         found["global_context"] = everything if radius is None else False
         if radius is not None:
-            found["shift_period"] = self._shift_period(model, claims, radius)
+            found["shift_period"] = self._shift_period(model, capabilities, radius)
         return found
 
     def _paths(self, model: nn.Module, x: Tensor) -> tuple[int, ...]:
@@ -214,15 +220,15 @@ class Prober:
         noise = torch.randn(out.shape, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
         return tuple(s for s in path_spectrum(x, (out * noise).sum()).alive if s != GLOBAL)
 
-    def _shift_period(self, model: nn.Module, claims: Claims, radius: Axes) -> Axes | None:
+    def _shift_period(self, model: nn.Module, capabilities: Capabilities, radius: Axes) -> Axes | None:
         generator = torch.Generator().manual_seed(7)
 
         def image(size: Axes) -> Tensor:
             return torch.randn((1, self.in_channels, *size), generator=generator, dtype=torch.float64)
 
-        shift = period(claims)
+        shift = period(capabilities)
         by_axis = enumerate(zip(radius, shift, strict=True))
-        errors = (shift_error(model, image, claims, axis, r, p) for axis, (r, p) in by_axis)
+        errors = (shift_error(model, image, capabilities, axis, r, p) for axis, (r, p) in by_axis)
         return shift if all(error < 1e-9 for error in errors) else None
 
     def _coarsest_stride(self, base: Axes) -> int:
@@ -230,9 +236,9 @@ class Prober:
         strides = [map_stride(shape, (2, 1, *base)) or _uneven_stride(shape, base) for shape in self._shapes(base)]
         return 1 << max(s for s in (1, *strides) if s != GLOBAL).bit_length() - 1
 
-    def _deepest_stride(self, claims: Claims, base: Axes) -> int:
+    def _deepest_stride(self, capabilities: Capabilities, base: Axes) -> int:
         """Ratio of the length of a long input to that of the shortest feature map that has more than one pixel."""
-        size = claims.legal((*base[:-1], LONG * base[-1]))
+        size = capabilities.legal((*base[:-1], LONG * base[-1]))
         lengths = [shape[-1] for shape in self._shapes(size) if len(shape) == len(size) + 2 and shape[-1] > 1]
         return round(size[-1] / min(lengths, default=size[-1]))
 
@@ -259,12 +265,12 @@ class Prober:
             out = tensors_in(fresh(x))[0]
         return not bool(out.any())
 
-    def _sees_everything(self, model: nn.Module, claims: Claims, base: Axes) -> bool | None:
+    def _sees_everything(self, model: nn.Module, capabilities: Capabilities, base: Axes) -> bool | None:
         """Whether the middle of a long image reaches its end; None where that is too costly to try, as in volumes."""
-        last = claims.ndim - 1
-        size = long_image(claims, last, max(WIDE * claims.coarsest_stride, base[last]))
-        tried = claims.fixed_size is None and claims.ndim < 3
-        if not tried or not affordable(model, self.in_channels, size, claims, base):
+        last = capabilities.ndim - 1
+        size = long_image(capabilities, last, max(WIDE * capabilities.coarsest_stride, base[last]))
+        tried = capabilities.fixed_size is None and capabilities.ndim < 3
+        if not tried or not affordable(model, self.in_channels, size, capabilities, base):
             return None
         x = torch.zeros((1, self.in_channels, *size), dtype=torch.float64)
         x[space(s // 2 for s in size)] = torch.nan
@@ -288,14 +294,16 @@ def _accepts(builder: Builder, option: str) -> bool:
         return False
 
 
-def default_size(claims: Claims) -> Axes:
+def default_size(capabilities: Capabilities) -> Axes:
     """A legal size, different on each axis where the network allows.
 
     The coarsest level has at least two pixels on each axis in 2-D. In 3-D, where a pixel there is a large volume, it
-    has two on the last axis: batch normalisation over a batch of single pixels would tell nothing but their signs.
+    has two on the last axis: batch normalization over a batch of single pixels would tell nothing but their signs.
     """
-    least = max(16, 2 * claims.coarsest_stride) if claims.ndim < 3 else max(12, claims.coarsest_stride)
-    step = [max(4, claims.coarsest_stride // 2, d) for d in claims.divisor]
-    wanted = [max(least + m, lo) for m, lo in zip(claims.margin, claims.min_size, strict=True)]
+    least = (
+        max(16, 2 * capabilities.coarsest_stride) if capabilities.ndim < 3 else max(12, capabilities.coarsest_stride)
+    )
+    step = [max(4, capabilities.coarsest_stride // 2, d) for d in capabilities.divisor]
+    wanted = [max(least + m, lo) for m, lo in zip(capabilities.margin, capabilities.min_size, strict=True)]
     size = [w + axis * s for axis, (w, s) in enumerate(zip(wanted, step, strict=True))]
-    return claims.legal((*size[:-1], max(size[-1], 2 * claims.deepest_stride)))
+    return capabilities.legal((*size[:-1], max(size[-1], 2 * capabilities.deepest_stride)))

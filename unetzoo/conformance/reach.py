@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from unetzoo.conformance.claims import Axes, Claims
+from unetzoo.conformance.capabilities import Axes, Capabilities
 from unetzoo.conformance.context import tensors_in
 from unetzoo.conformance.tracing import Operations
 
@@ -28,17 +28,17 @@ def space(at: Iterable[slice | int]) -> tuple[EllipsisType | slice | int, ...]:
     return (..., *at)
 
 
-def period(claims: Claims) -> Axes:
+def period(capabilities: Capabilities) -> Axes:
     """The shift, per axis, after which every level of the network is sampled alike."""
-    return tuple(math.lcm(claims.coarsest_stride, d) for d in claims.divisor)
+    return tuple(math.lcm(capabilities.coarsest_stride, d) for d in capabilities.divisor)
 
 
-def affordable(model: nn.Module, in_channels: int, size: Axes, claims: Claims, reference: Axes) -> bool:
+def affordable(model: nn.Module, in_channels: int, size: Axes, capabilities: Capabilities, reference: Axes) -> bool:
     """Whether a forward at ``size`` stays within MOST_MACS and MOST_NUMBERS, by one at ``reference`` and a larger one.
 
     Layers cost in proportion to the pixels, attention to their square.
     """
-    larger = claims.legal((*reference[:-1], 2 * reference[-1]))
+    larger = capabilities.legal((*reference[:-1], 2 * reference[-1]))
     (macs, first), (_, second) = (_cost(model, in_channels, s) for s in (reference, larger))
     pixels, near, far = (math.prod(s) for s in (size, reference, larger))
     squared = max(second / far - first / near, 0.0) / (far - near)
@@ -61,28 +61,28 @@ def _cost(model: nn.Module, in_channels: int, size: Axes) -> tuple[float, int]:
 
 
 @torch.no_grad()
-def receptive_field(model: nn.Module, in_channels: int, claims: Claims, reference: Axes) -> Axes | None:
+def receptive_field(model: nn.Module, in_channels: int, capabilities: Capabilities, reference: Axes) -> Axes | None:
     """Radius per axis beyond which no output depends on an input pixel, or None: global, or too wide to measure.
 
-    ``model`` in eval mode and float64 on the CPU. A block of one period in the centre is set to NaN, so that every
+    ``model`` in eval mode and float64 on the CPU. A block of one period in the center is set to NaN, so that every
     phase of the strides counts. On squares, where a network that mixes up its axes has one too.
     """
-    block = period(claims)
-    for side in SIDES[claims.ndim]:
-        size = claims.legal(
-            tuple(-(-max(side, 3 * p) // p) * p + o for p, o in zip(block, claims.size_offset, strict=True))
+    block = period(capabilities)
+    for side in SIDES[capabilities.ndim]:
+        size = capabilities.legal(
+            tuple(-(-max(side, 3 * p) // p) * p + o for p, o in zip(block, capabilities.size_offset, strict=True))
         )
-        if claims.fixed_size is not None or not affordable(model, in_channels, size, claims, reference):
+        if capabilities.fixed_size is not None or not affordable(model, in_channels, size, capabilities, reference):
             return None
         start = tuple((s // 2) // p * p for s, p in zip(size, block, strict=True))
         x = torch.zeros((1, in_channels, *size), dtype=torch.float64)
         x[space(slice(a, a + p) for a, p in zip(start, block, strict=True))] = torch.nan
         infected = tensors_in(model(x))[0].isnan()
-        radius = extent(infected, start, block, claims.margin)
+        radius = extent(infected, start, block, capabilities.margin)
         # What an unpadded network leaves of the image, in the image's coordinates, ends before the image does.
         room = [
             min(a - lost // 2, s - (lost - lost // 2) - a - p)
-            for a, s, p, lost in zip(start, size, block, claims.margin or (0,) * len(size), strict=True)
+            for a, s, p, lost in zip(start, size, block, capabilities.margin or (0,) * len(size), strict=True)
         ]
         if all(r < free for r, free in zip(radius, room, strict=True)):
             return radius
@@ -90,15 +90,17 @@ def receptive_field(model: nn.Module, in_channels: int, claims: Claims, referenc
 
 
 @torch.no_grad()
-def radius_along(model: nn.Module, in_channels: int, claims: Claims, axis: int, reference: Axes) -> int | None:
+def radius_along(
+    model: nn.Module, in_channels: int, capabilities: Capabilities, axis: int, reference: Axes
+) -> int | None:
     """The radius of one axis, as of :func:`receptive_field`, from images that are long along it and small otherwise.
 
     Of volumes a cube that a deep network does not span would be too large.
     """
-    step, lost = period(claims)[axis], claims.margin[axis]
+    step, lost = period(capabilities)[axis], capabilities.margin[axis]
     for length in LENGTHS:
-        size = long_image(claims, axis, max(length, 3 * step) + lost)
-        if claims.fixed_size is not None or not affordable(model, in_channels, size, claims, reference):
+        size = long_image(capabilities, axis, max(length, 3 * step) + lost)
+        if capabilities.fixed_size is not None or not affordable(model, in_channels, size, capabilities, reference):
             return None
         start = (size[axis] // 2) // step * step
         x = torch.zeros((1, in_channels, *size), dtype=torch.float64)
@@ -111,11 +113,11 @@ def radius_along(model: nn.Module, in_channels: int, claims: Claims, axis: int, 
     return None
 
 
-def long_image(claims: Claims, axis: int, length: int) -> Axes:
+def long_image(capabilities: Capabilities, axis: int, length: int) -> Axes:
     """A legal size of at least this length along the axis, of whole periods, and of two periods along the others."""
-    rules = zip(period(claims), claims.margin, claims.size_offset, strict=True)
+    rules = zip(period(capabilities), capabilities.margin, capabilities.size_offset, strict=True)
     wanted = [-(-(length if a == axis else 2 * p + m) // p) * p + o for a, (p, m, o) in enumerate(rules)]
-    return claims.legal(tuple(wanted))
+    return capabilities.legal(tuple(wanted))
 
 
 def extent(marked: Tensor, start: Axes, block: Axes, margin: Axes | None = None) -> Axes:
@@ -131,20 +133,20 @@ def extent(marked: Tensor, start: Axes, block: Axes, margin: Axes | None = None)
 
 @torch.no_grad()
 def shift_error(
-    model: nn.Module, image: Callable[[Axes], Tensor], claims: Claims, axis: int, radius: int, shift: int
+    model: nn.Module, image: Callable[[Axes], Tensor], capabilities: Capabilities, axis: int, radius: int, shift: int
 ) -> float:
     """Worst relative difference between the output for an image shifted along one axis and the shifted output.
 
     ``image`` makes one of a size; it is long along the axis, and what is nearer to its ends than ``radius`` does not
     count.
     """
-    lost = claims.margin[axis]
-    window = long_image(claims, axis, 2 * max(radius, lost // 2) + 2 * shift + period(claims)[axis])
+    lost = capabilities.margin[axis]
+    window = long_image(capabilities, axis, 2 * max(radius, lost // 2) + 2 * shift + period(capabilities)[axis])
     x = image(tuple(s + shift * (a == axis) for a, s in enumerate(window)))
     first, second = (tensors_in(model(x.narrow(axis + 2, start, window[axis])))[0] for start in (0, shift))
     keep = max(radius - lost // 2, 0)
     length = first.shape[axis + 2] - 2 * keep - shift
-    if length < 1:  # the network takes off more than it claims
+    if length < 1:  # the network takes off more than it declares
         return math.inf
     ours, theirs = first.narrow(axis + 2, keep + shift, length), second.narrow(axis + 2, keep, length)
     difference = (ours - theirs).abs().max() / first.abs().max().clamp(min=1.0)

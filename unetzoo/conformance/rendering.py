@@ -74,16 +74,16 @@ def html_page(reports: Sequence[Report]) -> str:
 
 
 def _section(report: Report) -> str:
-    declared = report.claims.declared
-    claims = ", ".join(
+    declared = report.capabilities.declared
+    capabilities = ", ".join(
         f"<code>{escape(name)}={escape(str(value))}</code>{'' if name in declared else ' <small>(probed)</small>'}"
-        for name, value in report.claim_values().items()
+        for name, value in report.capability_values().items()
     )
     rows = "\n".join(_row(result) for result in report.results)
     return (
         f"<h2>{escape(report.model)} on {escape(report.device)}</h2>\n"
         f"<p>{escape(report.headline)} in {report.seconds:.1f} s, input size {list(report.size)}, "
-        f"suite {escape(report.suite_version)}.</p>\n<p>{claims}</p>\n"
+        f"suite {escape(report.suite_version)}.</p>\n<p>{capabilities}</p>\n"
         "<table><thead><tr><th>check</th><th>status</th><th>seconds</th><th>measured</th><th>bound</th><th>note</th></tr>"
         f"</thead><tbody>\n{rows}\n</tbody></table>"
     )

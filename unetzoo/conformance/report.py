@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from unetzoo.conformance.capabilities import Capabilities
 from unetzoo.conformance.check import SUITE_VERSION, Level
-from unetzoo.conformance.claims import Claims
 from unetzoo.files import write_text
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Report:
 
     model: str
     device: str
-    claims: Claims
+    capabilities: Capabilities
     size: tuple[int, ...]
     results: list[Result] = field(default_factory=list)
     seconds: float = 0.0
@@ -95,13 +95,16 @@ class Report:
         """One line: '87 passed, 12 not applicable, 6 unavailable'."""
         return ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in self.counts.items())
 
-    def claim_values(self) -> dict[str, object]:
-        """The claims that were declared, or that probing found to differ from the defaults."""
-        plain = Claims().of_ndim(self.claims.ndim)
-        names = [f.name for f in fields(Claims) if f.name != "declared"]
-        values = {name: getattr(self.claims, name) for name in names}
-        shown = {n: v for n, v in values.items() if n in self.claims.declared or v != getattr(plain, n)}
-        return {n: sorted(v) if isinstance(v, frozenset) else v for n, v in {"ndim": self.claims.ndim, **shown}.items()}
+    def capability_values(self) -> dict[str, object]:
+        """The capabilities that were declared, or that probing found to differ from the defaults."""
+        plain = Capabilities().of_ndim(self.capabilities.ndim)
+        names = [f.name for f in fields(Capabilities) if f.name != "declared"]
+        values = {name: getattr(self.capabilities, name) for name in names}
+        shown = {n: v for n, v in values.items() if n in self.capabilities.declared or v != getattr(plain, n)}
+        return {
+            n: sorted(v) if isinstance(v, frozenset) else v
+            for n, v in {"ndim": self.capabilities.ndim, **shown}.items()
+        }
 
     def __getitem__(self, check_id: str) -> Result:
         """The result of one check. Raises KeyError if it was not run."""
@@ -136,7 +139,9 @@ class Report:
         import torch
 
         data = asdict(self)
-        data["claims"] = {k: sorted(v) if isinstance(v, frozenset) else v for k, v in asdict(self.claims).items()}
+        data["capabilities"] = {
+            k: sorted(v) if isinstance(v, frozenset) else v for k, v in asdict(self.capabilities).items()
+        }
         environment = {"python": platform.python_version(), "torch": torch.__version__, "system": platform.platform()}
         if self.device.startswith("cuda") and torch.cuda.is_available():
             environment["gpu"] = torch.cuda.get_device_name(self.device)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from unetzoo.conformance.capabilities import Axes
 from unetzoo.conformance.check import expect
-from unetzoo.conformance.claims import Axes
 from unetzoo.conformance.context import Context
 
 REFUSALS = (TypeError, ValueError, RuntimeError, AssertionError, IndexError)
@@ -17,7 +17,7 @@ REFUSALS = (TypeError, ValueError, RuntimeError, AssertionError, IndexError)
 
 def expect_shape(ctx: Context, out: Tensor, batch: int, size: Axes, when: str = "", classes: int | None = None) -> None:
     """Fail unless the logits are (batch, classes, *output size) for an input of this size."""
-    wanted = [batch, ctx.num_classes if classes is None else classes, *ctx.claims.output_size(size)]
+    wanted = [batch, ctx.num_classes if classes is None else classes, *ctx.capabilities.output_size(size)]
     got = list(out.shape)
     hint = ""
     if got[2:] == wanted[:1:-1] and got[:2] == wanted[:2]:
@@ -29,7 +29,7 @@ def expect_shape(ctx: Context, out: Tensor, batch: int, size: Axes, when: str = 
 
 def illegal_sizes(ctx: Context) -> Iterator[Axes]:
     """Sizes off the divisor by one pixel, on each axis that has one."""
-    for axis, divisor in enumerate(ctx.claims.divisor):
+    for axis, divisor in enumerate(ctx.capabilities.divisor):
         if divisor > 1:
             yield tuple(s + (a == axis) for a, s in enumerate(ctx.size))
 
@@ -44,7 +44,7 @@ def expect_honest_size(ctx: Context, model: nn.Module, size: Axes) -> bool:
         tuple(out.shape[2:]) == size,
         f"an input of {list(size)} gave an output of {list(out.shape[2:])}, expected {list(size)}: resize "
         "features to the "
-        f"skip's size, pad, or refuse the size (works from {list(ctx.claims.min_size)} at multiples of "
-        f"{list(ctx.claims.divisor)}; declare `divisor` or `min_size` if it is meant to be so)",
+        f"skip's size, pad, or refuse the size (works from {list(ctx.capabilities.min_size)} at multiples of "
+        f"{list(ctx.capabilities.divisor)}; declare `divisor` or `min_size` if it is meant to be so)",
     )
     return True

@@ -61,9 +61,9 @@ def resolve(model: ModelLike, capabilities: Mapping[str, object]) -> Subject:
             raise ConfigError(f"{model!r} cannot be imported: {error}; expected package.module:builder") from error
     if isinstance(model, (str, Path, Mapping)):
         name = str(model.get("name", "config")) if isinstance(model, Mapping) else str(model)
-        claims = {**_of_card(model, capabilities.get("ndim")), **capabilities}
-        ndim = claims.get("ndim")
-        return Subject(name, Created(model, ndim if isinstance(ndim, int) else None), claims)
+        capabilities = {**_of_card(model, capabilities.get("ndim")), **capabilities}
+        ndim = capabilities.get("ndim")
+        return Subject(name, Created(model, ndim if isinstance(ndim, int) else None), capabilities)
     if callable(model):
         name = getattr(model, "__name__", type(model).__name__)
         return Subject(name, model, capabilities)
@@ -75,23 +75,23 @@ def _is_path(source: str) -> bool:
 
 
 def _of_card(source: str | Path | Mapping[str, object], ndim: object) -> dict[str, object]:
-    """What the card of a registered model claims: dimensions, rule of sizes, counts, deep supervision."""
+    """What the card of a registered model declares: dimensions, rule of sizes, counts, deep supervision."""
     import unetzoo
 
     if not isinstance(source, str) or _is_path(source):
         return {}
     card = unetzoo.info(source)
     ndim = ndim or min(card.ndim)
-    claims: dict[str, object] = {"ndim": ndim}
+    capabilities: dict[str, object] = {"ndim": ndim}
     if card.unpadded is None:
-        claims |= {"divisor": 1, "size_offset": 0, "margin": 0}
+        capabilities |= {"divisor": 1, "size_offset": 0, "margin": 0}
     else:
         rule = card.unpadded
-        claims |= {"divisor": rule.divisor, "size_offset": rule.offset % rule.divisor, "margin": rule.margin}
+        capabilities |= {"divisor": rule.divisor, "size_offset": rule.offset % rule.divisor, "margin": rule.margin}
     sizes = card.sizes
     if sizes is not None and sizes.ndim == ndim:
-        claims |= {"default_in_channels": sizes.in_channels, "default_num_classes": sizes.num_classes}
-        claims["num_params"] = sizes.params
+        capabilities |= {"default_in_channels": sizes.in_channels, "default_num_classes": sizes.num_classes}
+        capabilities["num_params"] = sizes.params
         if sizes.flops is not None and sizes.input is not None:
-            claims |= {"macs": sizes.flops / 2, "macs_size": sizes.input}
-    return {**claims, **card.claims}
+            capabilities |= {"macs": sizes.flops / 2, "macs_size": sizes.input}
+    return {**capabilities, **card.capabilities}

@@ -1,4 +1,4 @@
-"""Runs the checks on one network: resolves what was given, probes its claims, and turns outcomes into results."""
+"""Runs the checks on one network: resolves what was given, probes its capabilities, and turns outcomes into results."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from typing import Literal, TypeAlias
 
 import torch
 
+from unetzoo.conformance.capabilities import Axes, Capabilities
 from unetzoo.conformance.check import BACKWARD, Check, CheckFailed, NotApplicable, Unavailable, all_checks
-from unetzoo.conformance.claims import Axes, Claims
 from unetzoo.conformance.context import Context
 from unetzoo.conformance.failure import describe
 from unetzoo.conformance.probing import default_size, probe
@@ -42,19 +42,19 @@ class Session:
     num_classes: int
     seed: int
     fast: bool
-    claims: Claims | None = None
+    capabilities: Capabilities | None = None
     size: Axes | None = None
     failed_gates: frozenset[str] = field(default=frozenset())
 
     def probed(self) -> Session:
-        """The session with its claims and size settled."""
-        if self.claims is not None and self.size is not None:
+        """The session with its capabilities and size settled."""
+        if self.capabilities is not None and self.size is not None:
             return self
         with sandbox(self.seed), quiet():
-            claims = self.claims or probe(
+            capabilities = self.capabilities or probe(
                 self.subject.builder, self.in_channels, self.num_classes, self.subject.capabilities, self.seed
             )
-        return replace(self, claims=claims, size=self.size or default_size(claims))
+        return replace(self, capabilities=capabilities, size=self.size or default_size(capabilities))
 
 
 def check_model(
@@ -87,7 +87,7 @@ def check_model(
         on_failure: ``"raise"`` raises ConformanceError, with the whole report, after all checks have run.
         ndim, size: number of spatial axes, and the input size for most checks; probed and chosen when not given.
         in_channels, num_classes: what the network is built with unless a check varies them.
-        capabilities: declared claims by the names of :class:`~unetzoo.conformance.claims.Claims`; the rest is probed.
+        capabilities: declared values of :class:`Capabilities` by name; the rest is probed.
         seed: of all weights and inputs. ``fast`` leaves out the slow checks.
         isolate: run in a process of its own, so that a check that hangs, crashes the interpreter or exhausts
             ``memory_limit`` (GiB) is reported and the others still run. The builder must be importable.
@@ -112,16 +112,16 @@ def check_model(
         fast=fast,
     )
     start = time.perf_counter()
-    report = Report(session.subject.name, device, session.claims or Claims(), session.size or ())
+    report = Report(session.subject.name, device, session.capabilities or Capabilities(), session.size or ())
     if isolate:
         from unetzoo.conformance.isolation import run_isolated
 
-        stream: Iterator[Claims | Result] = run_isolated(session, memory_limit)
+        stream: Iterator[Capabilities | Result] = run_isolated(session, memory_limit)
     else:
         stream = run(session)
     for item in stream:
-        if isinstance(item, Claims):
-            report.claims, report.size = item, session.size or default_size(item)
+        if isinstance(item, Capabilities):
+            report.capabilities, report.size = item, session.size or default_size(item)
         else:
             report.results.append(item)
             if progress is not None:
@@ -192,11 +192,11 @@ def _matching(patterns: Iterable[str], known: list[str]) -> list[str]:
     return [name for name in known if name in chosen]
 
 
-def run(session: Session) -> Iterator[Claims | Result]:
-    """Probe, yield the claims, then the result of each check; a failed gate blocks the checks that require it."""
+def run(session: Session) -> Iterator[Capabilities | Result]:
+    """Probe, yield the capabilities, then the result of each check; a failed gate blocks the checks that require it."""
     session = session.probed()
-    assert session.claims is not None
-    yield session.claims
+    assert session.capabilities is not None
+    yield session.capabilities
     failed = set(session.failed_gates)
     registered = {c.id: c for c in all_checks()}
     for check_id in session.checks:
@@ -254,13 +254,13 @@ def _execute(session: Session, check: Check) -> Result:
 
 
 def _context(session: Session, check: Check, folder: Path) -> Context:
-    assert session.claims is not None
+    assert session.capabilities is not None
     assert session.size is not None
     asked = "cpu" if check.devices == "cpu" else session.device
     return Context(
         name=session.subject.name,
         builder=session.subject.builder,
-        claims=session.claims,
+        capabilities=session.capabilities,
         in_channels=session.in_channels,
         num_classes=session.num_classes,
         size=session.size,

@@ -8,13 +8,13 @@ import torch
 from torch import nn
 from typing_extensions import Unpack
 
-from ..blocks.dense import DenseLayers
-from ..errors import ConfigError
-from ..nn import dims
-from ..nn.checkpointing import Stage
-from ..nn.convolution import ConvOptions, make_conv
-from ..nn.resampling import fit
-from ..nn.typing import Size
+from unetzoo.blocks.dense import DenseLayers
+from unetzoo.errors import ConfigError
+from unetzoo.nn import dims
+from unetzoo.nn.checkpointing import Stage
+from unetzoo.nn.convolution import ConvOptions, make_conv
+from unetzoo.nn.resampling import fit
+from unetzoo.nn.typing import Size
 
 
 class DenseUpStage(Stage):

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from ..blocks.enet import ENetBottleneck
-from ..errors import ConfigError
-from ..nn import dims
-from ..nn.activation import make_activation
-from ..nn.checkpointing import Stage
-from ..nn.convolution import ConvNormAct
-from ..nn.dropout import make_dropout
-from ..nn.resampling import fit
-from ..nn.typing import Size, Spec
-from ..nn.unpooling import max_unpool_like
+from unetzoo.blocks.enet import ENetBottleneck
+from unetzoo.errors import ConfigError
+from unetzoo.nn import dims
+from unetzoo.nn.activation import make_activation
+from unetzoo.nn.checkpointing import Stage
+from unetzoo.nn.convolution import ConvNormAct
+from unetzoo.nn.dropout import make_dropout
+from unetzoo.nn.resampling import fit
+from unetzoo.nn.typing import Size, Spec
+from unetzoo.nn.unpooling import max_unpool_like
 
 
 class ENetUpStage(Stage):

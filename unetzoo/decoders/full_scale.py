@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from ..errors import ConfigError
-from ..nn import dims
-from ..nn.checkpointing import Stage
-from ..nn.convolution import ConvNormAct
-from ..nn.resampling import interpolate
-from ..nn.typing import Size, Spec
+from unetzoo.errors import ConfigError
+from unetzoo.nn import dims
+from unetzoo.nn.checkpointing import Stage
+from unetzoo.nn.convolution import ConvNormAct
+from unetzoo.nn.resampling import interpolate
+from unetzoo.nn.typing import Size, Spec
 
 
 class FullScaleNode(Stage):

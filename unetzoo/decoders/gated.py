@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..nn import dims
-from ..nn.convolution import ConvNormAct
-from ..nn.resampling import interpolate
-from ..nn.typing import Size
-from .unet import DecoderStage, UNetDecoder
+from unetzoo.decoders.unet import DecoderStage, UNetDecoder
+from unetzoo.nn import dims
+from unetzoo.nn.convolution import ConvNormAct
+from unetzoo.nn.resampling import interpolate
+from unetzoo.nn.typing import Size
 
 
 class PooledAttention(nn.Module):

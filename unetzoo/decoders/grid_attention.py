@@ -8,13 +8,13 @@ from typing import Literal
 import torch
 from torch import nn
 
-from ..blocks.double_conv import DoubleConv
-from ..errors import ConfigError
-from ..nn.convolution import ConvNormAct, make_conv
-from ..nn.dropout import DropoutKind
-from ..nn.resampling import interpolate
-from ..nn.typing import BlockFactory, Size, Spec
-from .unet import Align, UNetDecoder
+from unetzoo.blocks.double_conv import DoubleConv
+from unetzoo.decoders.unet import Align, UNetDecoder
+from unetzoo.errors import ConfigError
+from unetzoo.nn.convolution import ConvNormAct, make_conv
+from unetzoo.nn.dropout import DropoutKind
+from unetzoo.nn.resampling import interpolate
+from unetzoo.nn.typing import BlockFactory, Size, Spec
 
 
 class GridAttentionGate(nn.Module):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from ..nn.typing import Size
+from unetzoo.nn.typing import Size
 
 
 class IdentityDecoder(nn.Module):

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from ..errors import ConfigError
-from ..nn import dims
-from ..nn.checkpointing import Stage
-from ..nn.convolution import ConvNormAct
-from ..nn.resampling import fit
-from ..nn.typing import Size, Spec
+from unetzoo.errors import ConfigError
+from unetzoo.nn import dims
+from unetzoo.nn.checkpointing import Stage
+from unetzoo.nn.convolution import ConvNormAct
+from unetzoo.nn.resampling import fit
+from unetzoo.nn.typing import Size, Spec
 
 
 class LinkNetStage(Stage):
@@ -40,7 +40,7 @@ class LinkNetDecoder(nn.Module):
 
     With `pool_stem` the finest features are those of a residual network's stem, before its max pooling: they are
     pooled first, so that every stage is added to the *input* of its encoder block (Chaurasia and Culurciello, figure
-    1), and no stage follows. `bias` gives the convolutions a bias before their normalisation, as D-LinkNet has it.
+    1), and no stage follows. `bias` gives the convolutions a bias before their normalization, as D-LinkNet has it.
     """
 
     def __init__(

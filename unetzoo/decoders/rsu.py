@@ -8,12 +8,12 @@ import torch
 from torch import nn
 from typing_extensions import Unpack
 
-from ..blocks.rsu import RSU
-from ..errors import ConfigError
-from ..nn.checkpointing import Stage
-from ..nn.convolution import ConvOptions
-from ..nn.resampling import interpolate
-from ..nn.typing import Size
+from unetzoo.blocks.rsu import RSU
+from unetzoo.errors import ConfigError
+from unetzoo.nn.checkpointing import Stage
+from unetzoo.nn.convolution import ConvOptions
+from unetzoo.nn.resampling import interpolate
+from unetzoo.nn.typing import Size
 
 
 class RSUDecoderStage(Stage):

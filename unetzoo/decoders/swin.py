@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from ..nn.swin import PatchExpand, SwinStage, drop_path_rates, init_weights
+from unetzoo.nn.swin import PatchExpand, SwinStage, drop_path_rates, init_weights
 
 
 class SwinDecoder(nn.Module):

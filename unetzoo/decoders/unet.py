@@ -8,15 +8,15 @@ from typing import Literal
 import torch
 from torch import nn
 
-from ..blocks.double_conv import DoubleConv
-from ..blocks.making import level_options, make_block
-from ..errors import ConfigError
-from ..nn import dims
-from ..nn.checkpointing import Stage
-from ..nn.dropout import DropoutKind, last_levels, make_dropout
-from ..nn.merging import Merge
-from ..nn.resampling import Upsample, center_crop, fit, interpolate
-from ..nn.typing import BlockFactory, Size, Spec
+from unetzoo.blocks.double_conv import DoubleConv
+from unetzoo.blocks.making import level_options, make_block
+from unetzoo.errors import ConfigError
+from unetzoo.nn import dims
+from unetzoo.nn.checkpointing import Stage
+from unetzoo.nn.dropout import DropoutKind, last_levels, make_dropout
+from unetzoo.nn.merging import Merge
+from unetzoo.nn.resampling import Upsample, center_crop, fit, interpolate
+from unetzoo.nn.typing import BlockFactory, Size, Spec
 
 Align = Literal["pad", "resize", "crop"]
 
@@ -102,7 +102,7 @@ class UNetDecoder(nn.Module):
             first.
         align: what happens where the upsampled tensor and its skip differ in size (odd sizes, unpadded
             convolutions): `pad` pads it with zeros, `resize` interpolates straight to the skip's size (the result of
-            a transposed convolution or a block by the nearest neighbour), `crop` crops the skip around its centre.
+            a transposed convolution or a block by the nearest neighbor), `crop` crops the skip around its center.
         block: block of every stage.
         per_level: options of the block that differ between the stages, one value for each, coarsest first.
         depths: number of blocks of each stage; one unless told.

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
-from ..blocks.double_conv import DoubleConv
-from ..errors import ConfigError
-from ..nn import dims
-from ..nn.dropout import DropoutKind, make_dropout
-from ..nn.typing import BlockFactory, Size, Spec
-from .unet import Align, DecoderStage
+from unetzoo.blocks.double_conv import DoubleConv
+from unetzoo.decoders.unet import Align, DecoderStage
+from unetzoo.errors import ConfigError
+from unetzoo.nn import dims
+from unetzoo.nn.dropout import DropoutKind, make_dropout
+from unetzoo.nn.typing import BlockFactory, Size, Spec
 
 
 class UNetPlusPlusDecoder(nn.Module):

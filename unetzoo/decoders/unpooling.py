@@ -8,12 +8,12 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from ..blocks.conv import Conv
-from ..errors import ConfigError
-from ..nn import dims
-from ..nn.checkpointing import Stage
-from ..nn.typing import BlockFactory, Size
-from ..nn.unpooling import max_unpool_like
+from unetzoo.blocks.conv import Conv
+from unetzoo.errors import ConfigError
+from unetzoo.nn import dims
+from unetzoo.nn.checkpointing import Stage
+from unetzoo.nn.typing import BlockFactory, Size
+from unetzoo.nn.unpooling import max_unpool_like
 
 
 class UnpoolingStage(Stage):

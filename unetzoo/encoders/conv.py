@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from ..blocks.double_conv import DoubleConv
-from ..errors import ConfigError
-from ..nn import dims
-from ..nn.checkpointing import Stage
-from ..nn.dropout import DropoutKind, last_levels, make_dropout
-from ..nn.resampling import make_downsample
-from ..nn.typing import BlockFactory, Size, Spec
+from unetzoo.blocks.double_conv import DoubleConv
+from unetzoo.errors import ConfigError
+from unetzoo.nn import dims
+from unetzoo.nn.checkpointing import Stage
+from unetzoo.nn.dropout import DropoutKind, last_levels, make_dropout
+from unetzoo.nn.resampling import make_downsample
+from unetzoo.nn.typing import BlockFactory, Size, Spec
 
 
 class EncoderStage(Stage):

@@ -8,12 +8,12 @@ import torch
 from torch import nn
 from typing_extensions import Unpack
 
-from ..blocks.dense import DenseLayers
-from ..errors import ConfigError
-from ..nn import dims
-from ..nn.checkpointing import Stage
-from ..nn.convolution import ConvNormAct, ConvOptions, make_conv
-from ..nn.typing import Size
+from unetzoo.blocks.dense import DenseLayers
+from unetzoo.errors import ConfigError
+from unetzoo.nn import dims
+from unetzoo.nn.checkpointing import Stage
+from unetzoo.nn.convolution import ConvNormAct, ConvOptions, make_conv
+from unetzoo.nn.typing import Size
 
 
 class DenseStage(Stage):

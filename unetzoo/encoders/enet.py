@@ -7,14 +7,14 @@ from functools import partial
 import torch
 from torch import nn
 
-from ..blocks.enet import ENetBottleneck
-from ..errors import ConfigError
-from ..nn import dims
-from ..nn.activation import make_activation
-from ..nn.checkpointing import Stage
-from ..nn.convolution import make_conv
-from ..nn.normalisation import make_norm
-from ..nn.typing import Size, Spec
+from unetzoo.blocks.enet import ENetBottleneck
+from unetzoo.errors import ConfigError
+from unetzoo.nn import dims
+from unetzoo.nn.activation import make_activation
+from unetzoo.nn.checkpointing import Stage
+from unetzoo.nn.convolution import make_conv
+from unetzoo.nn.normalization import make_norm
+from unetzoo.nn.typing import Size, Spec
 
 
 class InitialStage(Stage):

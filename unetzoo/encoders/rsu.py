@@ -9,11 +9,11 @@ import torch
 from torch import nn
 from typing_extensions import Unpack
 
-from ..blocks.rsu import RSU
-from ..errors import ConfigError
-from ..nn.convolution import ConvOptions, make_conv
-from ..nn.typing import Size
-from .conv import EncoderStage
+from unetzoo.blocks.rsu import RSU
+from unetzoo.encoders.conv import EncoderStage
+from unetzoo.errors import ConfigError
+from unetzoo.nn.convolution import ConvOptions, make_conv
+from unetzoo.nn.typing import Size
 
 
 class RSUEncoder(nn.Module):

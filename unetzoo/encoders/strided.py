@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
-from ..blocks.making import level_options, make_block
-from ..blocks.residual import Residual
-from ..errors import ConfigError
-from ..nn import dims
-from ..nn.checkpointing import Stage
-from ..nn.dropout import DropoutKind, last_levels, make_dropout
-from ..nn.typing import BlockFactory, Size
+from unetzoo.blocks.making import level_options, make_block
+from unetzoo.blocks.residual import Residual
+from unetzoo.errors import ConfigError
+from unetzoo.nn import dims
+from unetzoo.nn.checkpointing import Stage
+from unetzoo.nn.dropout import DropoutKind, last_levels, make_dropout
+from unetzoo.nn.typing import BlockFactory, Size
 
 
 class StridedStage(Stage):

@@ -8,14 +8,14 @@ import torch
 from timm.models.swin_transformer import PatchMerging
 from torch import nn
 
-from ..nn.resampling import fit, interpolate
-from ..nn.swin import SwinStage, drop_path_rates, init_weights
+from unetzoo.nn.resampling import fit, interpolate
+from unetzoo.nn.swin import SwinStage, drop_path_rates, init_weights
 
 
 class SwinEncoder(nn.Module):
     """Patch embedding and stages of a shifted-window transformer: (N, in_channels, H, W) to features, finest first.
 
-    The features of a level are what goes *into* its stage; those of the coarsest are what comes out, normalised. Their
+    The features of a level are what goes *into* its stage; those of the coarsest are what comes out, normalized. Their
     strides are 4, 8, 16 and so on. Images are padded with zeros around to a multiple of the last one. A single channel
     is repeated three times.
 

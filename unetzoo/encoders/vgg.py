@@ -9,13 +9,13 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from ..blocks.conv import Conv
-from ..errors import ConfigError
-from ..nn import dims
-from ..nn.checkpointing import Stage
-from ..nn.convolution import ConvNormAct
-from ..nn.dropout import DropoutKind, make_dropout
-from ..nn.typing import BlockFactory, Size
+from unetzoo.blocks.conv import Conv
+from unetzoo.errors import ConfigError
+from unetzoo.nn import dims
+from unetzoo.nn.checkpointing import Stage
+from unetzoo.nn.convolution import ConvNormAct
+from unetzoo.nn.dropout import DropoutKind, make_dropout
+from unetzoo.nn.typing import BlockFactory, Size
 
 
 class VGGStage(Stage):
@@ -34,7 +34,7 @@ class VGGStage(Stage):
 class VGGEncoder(nn.Module):
     """Stages of convolutions, each pooled at its end: (N, in_channels, *S) to the pooled features, finest first.
 
-    Without normalisation so deep a network learns only from weights of the right size: they start as He et al. (ICCV
+    Without normalization so deep a network learns only from weights of the right size: they start as He et al. (ICCV
     2015) have them, biases at zero.
 
     Args:
@@ -42,7 +42,7 @@ class VGGEncoder(nn.Module):
         ndim: 2 or 3.
         channels: width of each stage.
         depths: number of blocks of each stage; those of VGG-16 unless told.
-        block: a convolution without normalisation unless told.
+        block: a convolution without normalization unless told.
         levels: indices of the stages whose features are returned, the last one among them; all unless told.
         border: zeros around the image before the first convolution, which make room for the unpadded classifier.
         classifier: width of two further layers behind the last stage, fully connected ones made convolutional: an

@@ -7,11 +7,11 @@ from timm.layers import Mlp
 from torch import nn
 from torch.nn import functional as F
 
-from ..errors import ConfigError
-from ..nn.checkpointing import Stage
-from ..nn.convolution import ConvNormAct
-from ..nn.resampling import fit, interpolate
-from .big_transfer import BigTransferResNet
+from unetzoo.encoders.big_transfer import BigTransferResNet
+from unetzoo.errors import ConfigError
+from unetzoo.nn.checkpointing import Stage
+from unetzoo.nn.convolution import ConvNormAct
+from unetzoo.nn.resampling import fit, interpolate
 
 PATCH = 16
 
@@ -36,7 +36,7 @@ class SelfAttention(nn.Module):
 
 
 class TransformerBlock(Stage):
-    """Pre-normalised attention and perceptron (Dosovitskiy et al., ICLR 2021, figure 1)."""
+    """Pre-normalized attention and perceptron (Dosovitskiy et al., ICLR 2021, figure 1)."""
 
     def __init__(self, channels: int, heads: int, hidden: int, dropout: float) -> None:
         super().__init__()

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from ..nn import dims
-from ..nn.typing import Size
-from .conv import ConvHead
+from unetzoo.heads.conv import ConvHead
+from unetzoo.nn import dims
+from unetzoo.nn.typing import Size
 
 
 class ClassGuidedHead(ConvHead):
@@ -47,7 +47,7 @@ class ClassGuidedHead(ConvHead):
         self.classify = dims.conv(ndim)(channels[-1], 2, 1)
         nn.init.zeros_(self.classify.get_parameter("weight"))
         self.classify.bias = nn.Parameter(torch.tensor([0.0, 1.0]))
-        self.classify.initialised = True  # type: ignore[assignment]
+        self.classify.initialized = True  # type: ignore[assignment]
 
     def forward(self, features: list[torch.Tensor], size: Sequence[int]) -> torch.Tensor | list[torch.Tensor]:
         """Return gated logits at `size`; the list of all levels' in training mode with deep supervision."""

@@ -8,11 +8,11 @@ from functools import partial
 import torch
 from torch import nn
 
-from ..errors import ConfigError
-from ..nn import dims
-from ..nn.convolution import make_conv
-from ..nn.resampling import fit, interpolate
-from ..nn.typing import BlockFactory, Size
+from unetzoo.errors import ConfigError
+from unetzoo.nn import dims
+from unetzoo.nn.convolution import make_conv
+from unetzoo.nn.resampling import fit, interpolate
+from unetzoo.nn.typing import BlockFactory, Size
 
 
 class ConvHead(nn.Module):

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from ..nn import dims
-from ..nn.convolution import make_conv
-from ..nn.resampling import fit
-from ..nn.typing import Size
+from unetzoo.nn import dims
+from unetzoo.nn.convolution import make_conv
+from unetzoo.nn.resampling import fit
+from unetzoo.nn.typing import Size
 
 
 class DeconvHead(nn.Module):

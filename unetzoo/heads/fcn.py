@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from ..errors import ConfigError
-from ..nn import dims
-from ..nn.bilinear import bilinear_
-from ..nn.convolution import make_conv
-from ..nn.typing import Size
+from unetzoo.errors import ConfigError
+from unetzoo.nn import dims
+from unetzoo.nn.bilinear import bilinear_
+from unetzoo.nn.convolution import make_conv
+from unetzoo.nn.typing import Size
 
 
 class FCNHead(nn.Module):

@@ -8,16 +8,16 @@ from typing import Literal
 import torch
 from torch import nn
 
-from ..nn import dims
-from ..nn.convolution import ConvNormAct, make_conv
-from ..nn.resampling import fit, interpolate
-from ..nn.typing import Size
+from unetzoo.nn import dims
+from unetzoo.nn.convolution import ConvNormAct, make_conv
+from unetzoo.nn.resampling import fit, interpolate
+from unetzoo.nn.typing import Size
 
 
 class LinkNetHead(nn.Module):
     """Transposed convolution by two, convolution, and a last layer to the classes: to (N, num_classes, *size).
 
-    `variant="paper"` follows Chaurasia and Culurciello (VCIP 2017, figure 1): both are normalised, and the last layer
+    `variant="paper"` follows Chaurasia and Culurciello (VCIP 2017, figure 1): both are normalized, and the last layer
     is a transposed 2x2 convolution that doubles the resolution once more. `variant="unpadded"` is the head of the
     road-extraction LinkNets: kernels 3, 3 and 2, the first two unpadded. `variant="dlinknet"` follows Zhou et al.
     (CVPR Workshops 2018): kernels 4, 3 and 3, all padded. What is then missing to the image's size is interpolated.

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from ..nn.convolution import make_conv
-from ..nn.resampling import interpolate
-from ..nn.typing import Size
+from unetzoo.nn.convolution import make_conv
+from unetzoo.nn.resampling import interpolate
+from unetzoo.nn.typing import Size
 
 
 class SideOutputsHead(nn.Module):

@@ -78,7 +78,7 @@ def halo_tiles(shape: Sequence[int], core: Sequence[int], halo: Sequence[int], *
 
 
 def batches(tiles: Sequence[Tile], batch_size: int) -> Iterator[list[Tile]]:
-    """Neighbouring tiles that see regions of one size, at most `batch_size` of them at once."""
+    """Neighboring tiles that see regions of one size, at most `batch_size` of them at once."""
     for _, same in itertools.groupby(tiles, key=lambda tile: size(tile.seen)):
         group = list(same)
         for start in range(0, len(group), batch_size):

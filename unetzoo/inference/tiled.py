@@ -70,7 +70,7 @@ def predict_tiled(
       tiles with a halo as wide as that, which is measured. One that sees far, as every deep encoder does, is run in
       stages: its fine maps on tiles, its coarse ones, a small part of the memory, on the whole image. An image that
       fits one tile is given to the model as it is, unless `plan` or `split` tells otherwise. Refused where no tiling
-      is exact: normalisation by the image's own statistics, or attention over fine maps. Where the size is no
+      is exact: normalization by the image's own statistics, or attention over fine maps. Where the size is no
       multiple of the model's stride and tiles cannot follow what the model does there, the image is mirrored at its
       ends up to one, and the result is that of the mirrored image.
     - `mirror` is the overlap-tile strategy of the U-Net paper: the image is mirrored at its borders, and the part of

@@ -72,7 +72,7 @@ class MirrorRunner:
 
 
 class BlendRunner:
-    """Overlapping windows, averaged with weights that fall off from each window's centre as a Gaussian does.
+    """Overlapping windows, averaged with weights that fall off from each window's center as a Gaussian does.
 
     Rows of windows are summed up in a band as high as one window; what no later row touches is passed on, so that
     memory does not grow with the image's first axis.
@@ -160,8 +160,8 @@ def _starts(length: int, tile: int, overlap: float) -> list[int]:
 
 def _weights(starts: Sequence[int], length: int, tile: int) -> list[np.ndarray]:
     """Weights of each window along an axis, whose sum over all windows is one at every pixel of the image."""
-    centred = (np.arange(tile) - (tile - 1) / 2) / (GAUSSIAN_SIGMA * tile)
-    gaussian = np.exp(-(centred**2) / 2)
+    centered = (np.arange(tile) - (tile - 1) / 2) / (GAUSSIAN_SIGMA * tile)
+    gaussian = np.exp(-(centered**2) / 2)
     total = np.zeros(max(length, tile))
     for start in starts:
         total[start : start + tile] += gaussian

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from ..centers.identity import Identity
-from ..decoders.swin import SwinDecoder
-from ..encoders.swin import SwinEncoder
-from ..errors import ConfigError
-from ..heads.conv import ConvHead
-from ..network import Network
-from ..nn.convolution import make_conv
+from unetzoo.centers.identity import Identity
+from unetzoo.decoders.swin import SwinDecoder
+from unetzoo.encoders.swin import SwinEncoder
+from unetzoo.errors import ConfigError
+from unetzoo.heads.conv import ConvHead
+from unetzoo.network import Network
+from unetzoo.nn.convolution import make_conv
 
 PUBLISHED_WINDOW = 7
 

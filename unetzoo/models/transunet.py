@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from ..centers.identity import Identity
-from ..decoders.unet import UNetDecoder
-from ..encoders.vision_transformer import VisionTransformerEncoder
-from ..heads.conv import ConvHead
-from ..network import Network
+from unetzoo.centers.identity import Identity
+from unetzoo.decoders.unet import UNetDecoder
+from unetzoo.encoders.vision_transformer import VisionTransformerEncoder
+from unetzoo.heads.conv import ConvHead
+from unetzoo.network import Network
 
 
 class TransUNet(Network):
@@ -66,6 +66,6 @@ class TransUNet(Network):
             in_channels=in_channels,
             num_classes=num_classes,
             ndim=2,
-            # Below two patches a side, the deepest shortcut normalisation has a single value a group.
+            # Below two patches a side, the deepest shortcut normalization has a single value a group.
             min_size=17 if hybrid else 1,
         )

@@ -8,13 +8,13 @@ from functools import partial
 
 import torch
 
-from ..blocks.double_conv import DoubleConv
-from ..centers.identity import Identity
-from ..decoders.unet import UNetDecoder
-from ..encoders.conv import ConvEncoder
-from ..heads.conv import ConvHead
-from ..network import DenseModel, Network
-from ..nn.typing import BlockFactory, Spec
+from unetzoo.blocks.double_conv import DoubleConv
+from unetzoo.centers.identity import Identity
+from unetzoo.decoders.unet import UNetDecoder
+from unetzoo.encoders.conv import ConvEncoder
+from unetzoo.heads.conv import ConvHead
+from unetzoo.network import DenseModel, Network
+from unetzoo.nn.typing import BlockFactory, Spec
 
 
 class WNet(DenseModel):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import nn
 
-from ..errors import ConfigError
-from .spec import split_spec
-from .typing import Spec
+from unetzoo.errors import ConfigError
+from unetzoo.nn.spec import split_spec
+from unetzoo.nn.typing import Spec
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,

@@ -14,9 +14,9 @@ def bilinear_(weight: torch.Tensor) -> torch.Tensor:
     kernel = torch.ones((), dtype=weight.dtype, device=weight.device)
     for length in weight.shape[2:]:
         factor = (length + 1) // 2
-        centre = factor - 1 if length % 2 else factor - 0.5
+        center = factor - 1 if length % 2 else factor - 0.5
         steps = torch.arange(length, dtype=weight.dtype, device=weight.device)
-        kernel = kernel[..., None] * (1 - (steps - centre).abs() / factor)
+        kernel = kernel[..., None] * (1 - (steps - center).abs() / factor)
     weight.zero_()
     for channel in range(min(weight.shape[:2])):
         weight[channel, channel] = kernel

@@ -1,4 +1,4 @@
-"""Convolution, normalisation, activation and dropout, in the order that a network wants them."""
+"""Convolution, normalization, activation and dropout, in the order that a network wants them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Literal, TypedDict
 
 from torch import nn
 
-from ..errors import ConfigError
-from . import dims
-from .activation import make_activation
-from .normalisation import make_norm
-from .typing import Size, Spec
+from unetzoo.errors import ConfigError
+from unetzoo.nn import dims
+from unetzoo.nn.activation import make_activation
+from unetzoo.nn.normalization import make_norm
+from unetzoo.nn.typing import Size, Spec
 
 Padding = Literal["same", "valid", "inner"]
 
@@ -71,11 +71,11 @@ def make_conv(
 
 
 class ConvNormAct(nn.Sequential):
-    """Convolution, normalisation and activation: (N, in_channels, *S) to (N, out_channels, *S / stride).
+    """Convolution, normalization and activation: (N, in_channels, *S) to (N, out_channels, *S / stride).
 
-    `order` spells the sequence with the letters c (convolution), n (normalisation), a (activation) and d (dropout
-    of whole channels): "cna" is the usual one, "can" normalises after the activation, "nca" and "nac" are
-    pre-normalised and pre-activated. `bias` defaults to a bias only where no normalisation follows.
+    `order` spells the sequence with the letters c (convolution), n (normalization), a (activation) and d (dropout
+    of whole channels): "cna" is the usual one, "can" normalizes after the activation, "nca" and "nac" are
+    pre-normalized and pre-activated. `bias` defaults to a bias only where no normalization follows.
     """
 
     def __init__(

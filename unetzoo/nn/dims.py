@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from ..errors import ConfigError
-from .typing import Size
+from unetzoo.errors import ConfigError
+from unetzoo.nn.typing import Size
 
 
 def _pick(ndim: int, two: type[nn.Module], three: type[nn.Module]) -> type[nn.Module]:

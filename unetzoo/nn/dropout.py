@@ -7,8 +7,8 @@ from typing import Literal
 
 from torch import nn
 
-from ..errors import ConfigError
-from . import dims
+from unetzoo.errors import ConfigError
+from unetzoo.nn import dims
 
 DropoutKind = Literal["channel", "element"]
 

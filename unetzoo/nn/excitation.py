@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..errors import ConfigError
-from . import dims
-from .spec import split_spec
-from .typing import Spec
+from unetzoo.errors import ConfigError
+from unetzoo.nn import dims
+from unetzoo.nn.spec import split_spec
+from unetzoo.nn.typing import Spec
 
 EXCITATIONS = ("se", "scse")
 

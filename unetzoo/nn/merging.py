@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..errors import ConfigError
-from .convolution import ConvNormAct
-from .spec import split_spec
-from .typing import Spec
+from unetzoo.errors import ConfigError
+from unetzoo.nn.convolution import ConvNormAct
+from unetzoo.nn.spec import split_spec
+from unetzoo.nn.typing import Spec
 
 MERGES = ("concat", "add", "attention", "none")
 
@@ -18,7 +18,7 @@ class AttentionGate(nn.Module):
 
     Takes the decoder's tensor `gate` (N, gate_channels, *S) and the `skip` (N, skip_channels, *S); returns the skip
     scaled by one coefficient a position. Follows the widely used form that gates at the skip's resolution with
-    batch-normalised projections instead of the paper's strided one.
+    batch-normalized projections instead of the paper's strided one.
     """
 
     def __init__(

@@ -9,12 +9,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..errors import ConfigError
-from . import dims
-from .convolution import ConvNormAct, make_conv
-from .spec import split_spec
-from .spectral import HybridPool, SpectralPool
-from .typing import Size, Spec
+from unetzoo.errors import ConfigError
+from unetzoo.nn import dims
+from unetzoo.nn.convolution import ConvNormAct, make_conv
+from unetzoo.nn.spec import split_spec
+from unetzoo.nn.spectral import HybridPool, SpectralPool
+from unetzoo.nn.typing import Size, Spec
 
 DOWNSAMPLERS = ("max", "avg", "conv", "spectral", "hybrid")
 UPSAMPLERS = ("deconv", "linear", "nearest")
@@ -66,7 +66,7 @@ def _known_zero(differences: list[int]) -> bool:
 
 
 def center_crop(x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-    """Crop (N, C, *S) to spatial `size` around its centre (Ronneberger et al., 2015, section 2)."""
+    """Crop (N, C, *S) to spatial `size` around its center (Ronneberger et al., 2015, section 2)."""
     for axis, want in enumerate(size, start=2):
         x = x.narrow(axis, (x.shape[axis] - want) // 2, want)
     return x

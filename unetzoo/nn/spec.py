@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..errors import ConfigError, nearest
-from .typing import Spec
+from unetzoo.errors import ConfigError, nearest
+from unetzoo.nn.typing import Spec
 
 
 def split_spec(spec: Spec, what: str, known: Iterable[str]) -> tuple[str, dict[str, object]]:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from . import dims
-from .convolution import make_conv
+from unetzoo.nn import dims
+from unetzoo.nn.convolution import make_conv
 
 
 def hartley(x: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,7 @@ import torch
 from timm.models.swin_transformer import SwinTransformerBlock
 from torch import nn
 
-from .checkpointing import Stage
+from unetzoo.nn.checkpointing import Stage
 
 
 class SwinStage(Stage):

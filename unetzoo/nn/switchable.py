@@ -1,4 +1,4 @@
-"""Switchable normalisation (Luo et al., "Differentiable learning-to-normalize", ICLR 2019, section 2)."""
+"""Switchable normalization (Luo et al., "Differentiable learning-to-normalize", ICLR 2019, section 2)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from torch import nn
 
 
 class SwitchableNorm(nn.modules.batchnorm._NormBase):
-    """Normalises by a learned mixture of instance, layer and batch statistics: (N, C, *S) to the same.
+    """Normalizes by a learned mixture of instance, layer and batch statistics: (N, C, *S) to the same.
 
     The mixture of the means and that of the variances have a softmax each. Evaluation takes the running batch
-    statistics, kept in training as torch's batch normalisation keeps them.
+    statistics, kept in training as torch's batch normalization keeps them.
     """
 
     running_mean: torch.Tensor
@@ -23,7 +23,7 @@ class SwitchableNorm(nn.modules.batchnorm._NormBase):
         self.var_mixture = nn.Parameter(torch.ones(3))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Normalise."""
+        """Normalize."""
         axes = tuple(range(2, x.ndim))
         values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
         instance_mean = values.mean(axes)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional as F
 
-from .resampling import fit
+from unetzoo.nn.resampling import fit
 
 
 def max_unpool_like(x: torch.Tensor, features: torch.Tensor, factor: Sequence[int]) -> torch.Tensor:

@@ -12,7 +12,7 @@ import torch
 
 
 def mixed(*numbers: int) -> int:
-    """One seed out of several numbers; neighbours give unrelated ones."""
+    """One seed out of several numbers; neighbors give unrelated ones."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 

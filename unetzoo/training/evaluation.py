@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
-from unetzoo.training.cropping import centre_crop
+from unetzoo.training.cropping import center_crop
 from unetzoo.training.data import SegmentationFolder
 from unetzoo.training.metrics import BoundaryF1, ConfusionMatrix, SegmentationScores, VolumeScores
 from unetzoo.training.metrics.confusion import mean
@@ -20,7 +20,7 @@ Observer = Callable[[Tensor, Tensor], None]
 def evaluate(
     predict: Callable[[Tensor], Tensor],
     samples: SegmentationFolder,
-    normalise: nn.Module,
+    normalize: nn.Module,
     device: torch.device,
     *,
     num_classes: int,
@@ -36,7 +36,7 @@ def evaluate(
             that is asked tile by tile or in several orientations. Networks without padding may leave out a margin,
             which is then not scored.
         samples: the split.
-        normalise: what a batch is put through before.
+        normalize: what a batch is put through before.
         device: where to.
         num_classes: channels of the logits; 1 is read as the second of two classes against the first.
         rank, processes: each process takes its share of the images; the scores are those of all.
@@ -46,8 +46,8 @@ def evaluate(
     counts = ConfusionMatrix(num_classes, ignore_index=samples.classes.ignore_index).to(device)
     share = Subset(samples, range(rank, len(samples), processes))
     for sample in DataLoader(share, batch_size=1, num_workers=workers):
-        logits = predict(normalise(sample["image"].to(device))).to(device)
-        target = centre_crop(sample["target"].to(device), logits)
+        logits = predict(normalize(sample["image"].to(device))).to(device)
+        target = center_crop(sample["target"].to(device), logits)
         counts.update(logits, target)
         if observe is not None:
             observe(logits, target)

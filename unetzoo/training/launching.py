@@ -53,5 +53,5 @@ def _set_up_sharding(accelerator: Accelerator, recipe: Recipe) -> None:
     plugin = accelerator.state.fsdp_plugin
     # Each process makes the same network, and accelerate's way to send it from the first knows of no buffers.
     plugin.cpu_ram_efficient_loading = False
-    # Autocast keeps normalisation in float32 beside its statistics; parameters gathered in half precision would not be.
+    # Autocast keeps normalization in float32 beside its statistics; parameters gathered in half precision would not be.
     plugin.mixed_precision_policy = None

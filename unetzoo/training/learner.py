@@ -18,13 +18,13 @@ from unetzoo.errors import ConfigError
 from unetzoo.network import DenseModel
 from unetzoo.training.augmentation import make_augmentation
 from unetzoo.training.averaging import averaged
-from unetzoo.training.cropping import centre_crop
+from unetzoo.training.cropping import center_crop
 from unetzoo.training.data import SegmentationData
 from unetzoo.training.determinism import seed_everything
 from unetzoo.training.failures import NonFiniteError
 from unetzoo.training.losses import DeepSupervision, make_loss
 from unetzoo.training.optimizers import make_optimizer
-from unetzoo.training.parallel import gathered, gathered_output, synchronise_batch_norm
+from unetzoo.training.parallel import gathered, gathered_output, synchronize_batch_norm
 from unetzoo.training.recipe import Recipe
 from unetzoo.training.schedules import make_schedule
 from unetzoo.training.sharding import fill, gathered_state, load_gathered
@@ -61,7 +61,7 @@ class Learner:
         self.recipe = recipe
         self.accelerator = accelerator
         self.model = make_model(recipe, data)
-        self.normalise = data.normalise.to(accelerator.device)
+        self.normalize = data.normalize.to(accelerator.device)
         self.augment = make_augmentation(
             recipe.augment, data.ndim, data.classes.ignore_index, unit_range=data.unit_range
         )
@@ -81,7 +81,7 @@ class Learner:
         self.whole = copy.deepcopy(self.model).to(accelerator.device) if accelerator.is_fsdp2 else None
         network: nn.Module = self.model
         if accelerator.num_processes > 1 and recipe.sync_batch_norm:
-            network = synchronise_batch_norm(network, accelerator.device)
+            network = synchronize_batch_norm(network, accelerator.device)
         optimizer = make_optimizer(recipe.optimizer, recipe.rates, self.model)
         self.network, self.optimizer = accelerator.prepare(network, optimizer)
         if accelerator.is_fsdp2 and self.average is not None:
@@ -167,10 +167,10 @@ class Learner:
         """The loss over the batches of all processes; `draw` numbers what is drawn at random."""
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
         image, target = self._augmented(batch, draw)
-        image = self.normalise(image).to(memory_format=self.memory_format)
+        image = self.normalize(image).to(memory_format=self.memory_format)
         with self.accelerator.autocast():  # accelerate has it in the network already, unless that is sharded
             output = self.network(image)
-        target = centre_crop(target, output if isinstance(output, Tensor) else output[0])
+        target = center_crop(target, output if isinstance(output, Tensor) else output[0])
         return self.loss(gathered_output(output, rank, processes), gathered(target, rank, processes))
 
     def _augmented(self, batch: Batch, draw: tuple[int, ...]) -> tuple[Tensor, Tensor]:

@@ -192,7 +192,7 @@ class _Run:
             return evaluate(
                 network,
                 self.data.val,
-                self.learner.normalise,
+                self.learner.normalize,
                 self.accelerator.device,
                 num_classes=self.learner.model.num_classes,
                 rank=self.accelerator.process_index,
@@ -226,7 +226,7 @@ class _Run:
         if accelerator.is_main_process:
             save_figure(draw_curves(folder.rows()), folder.path / "curves.png")
             predictions = draw_predictions(
-                final, self.data.val or self.samples, self.data.classes, self.learner.normalise, accelerator.device
+                final, self.data.val or self.samples, self.data.classes, self.learner.normalize, accelerator.device
             )
             save_figure(predictions, folder.path / "predictions.png")
         return RunResult(folder.model, scores, self.position.total, self._stale)

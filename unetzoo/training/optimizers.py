@@ -18,7 +18,7 @@ class AdamW(BaseModel):
 
     name: Literal["adamw"] = "adamw"
     lr: float = Field(1e-3, gt=0, description="learning rate, which the schedule multiplies")
-    weight_decay: float = Field(0.01, ge=0, description="of weights; biases and normalisation are not decayed")
+    weight_decay: float = Field(0.01, ge=0, description="of weights; biases and normalization are not decayed")
     betas: tuple[float, float] = (0.9, 0.999)
 
 
@@ -29,7 +29,7 @@ class SGD(BaseModel):
 
     name: Literal["sgd"]
     lr: float = Field(0.01, gt=0, description="learning rate, which the schedule multiplies")
-    weight_decay: float = Field(1e-4, ge=0, description="of weights; biases and normalisation are not decayed")
+    weight_decay: float = Field(1e-4, ge=0, description="of weights; biases and normalization are not decayed")
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = False
 

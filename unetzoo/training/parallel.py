@@ -35,11 +35,11 @@ def gathered_output(output: Tensor | Sequence[Tensor], rank: int, processes: int
     return [gathered(logits.float(), rank, processes) for logits in output]
 
 
-def synchronise_batch_norm(network: nn.Module, device: torch.device) -> nn.Module:
-    """Return the network with batch normalisation over the batches of all processes.
+def synchronize_batch_norm(network: nn.Module, device: torch.device) -> nn.Module:
+    """Return the network with batch normalization over the batches of all processes.
 
     The layers keep their keys in the state. On the CPU, where torch has no such layer, those of plain batch
-    normalisation are replaced, and timm's with an activation inside are not.
+    normalization are replaced, and timm's with an activation inside are not.
     """
     if device.type != "cpu":
         return convert_sync_batchnorm(network)
@@ -47,12 +47,12 @@ def synchronise_batch_norm(network: nn.Module, device: torch.device) -> nn.Modul
         if isinstance(child, nn.modules.batchnorm._BatchNorm) and type(child) in PLAIN:
             setattr(network, name, SharedBatchNorm.of(child))
         else:
-            synchronise_batch_norm(child, device)
+            synchronize_batch_norm(child, device)
     return network
 
 
 class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch normalisation whose statistics in training are those of all processes' batches together."""
+    """Batch normalization whose statistics in training are those of all processes' batches together."""
 
     @classmethod
     def of(cls, layer: nn.modules.batchnorm._BatchNorm) -> SharedBatchNorm:
@@ -62,7 +62,7 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         return shared
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise `(N, C, *spatial)`."""
+        """Normalize `(N, C, *spatial)`."""
         if not self.training:
             return super().forward(x)
         axes = [axis for axis in range(x.ndim) if axis != 1]
@@ -70,11 +70,11 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         count = torch.tensor(float(x.numel() // x.shape[1]), device=x.device)
         dist.all_reduce(count)
         mean = _Sum.apply(x.sum(axes)) / count
-        centred = x - mean.view(shape)
-        variance = _Sum.apply(centred.square().sum(axes)) / count
+        centered = x - mean.view(shape)
+        variance = _Sum.apply(centered.square().sum(axes)) / count
         if self.track_running_stats:
             self._track(mean.detach(), variance.detach() * count / (count - 1))
-        normal = centred * (variance + self.eps).rsqrt().view(shape)
+        normal = centered * (variance + self.eps).rsqrt().view(shape)
         return normal * self.weight.view(shape) + self.bias.view(shape) if self.affine else normal
 
     def _track(self, mean: Tensor, variance: Tensor) -> None:

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from unetzoo.files import replacing
 from unetzoo.inference.evaluation import evaluating
-from unetzoo.training.cropping import centre_crop
+from unetzoo.training.cropping import center_crop
 from unetzoo.training.data import ClassTable, Sample
 from unetzoo.training.metrics.confusion import predicted_classes
 
@@ -44,22 +44,22 @@ def draw_curves(rows: Sequence[Mapping[str, object]]) -> Figure:
 
 @torch.no_grad()
 def draw_predictions(
-    network: nn.Module, samples: Dataset[Sample], classes: ClassTable, normalise: nn.Module, device: torch.device
+    network: nn.Module, samples: Dataset[Sample], classes: ClassTable, normalize: nn.Module, device: torch.device
 ) -> Figure:
     """Image, truth and prediction side by side, for samples spread over the split; of volumes the middle slice.
 
-    The classes lie in their colours over the image; pixels without a class are black.
+    The classes lie in their colors over the image; pixels without a class are black.
     """
     count = len(samples)  # type: ignore[arg-type]
     chosen = range(0, count, max(1, count // SHOWN))[:SHOWN]
     rows = []
     with evaluating(network):
         for sample in map(samples.__getitem__, chosen):
-            logits = network(normalise(sample["image"][None].to(device)))
-            target = centre_crop(sample["target"][None], logits)[0]
-            picture = _as_picture(centre_crop(sample["image"], logits.expand(1, -1, *logits.shape[2:])))
+            logits = network(normalize(sample["image"][None].to(device)))
+            target = center_crop(sample["target"][None], logits)[0]
+            picture = _as_picture(center_crop(sample["image"], logits.expand(1, -1, *logits.shape[2:])))
             labels = _middle(predicted_classes(logits)[0].cpu())
-            truth, prediction = (overlay(picture, classes.colour(of.numpy())) for of in (_middle(target), labels))
+            truth, prediction = (overlay(picture, classes.color(of.numpy())) for of in (_middle(target), labels))
             rows.append({sample["name"]: picture, "truth": truth, "prediction": prediction})
     return _table(rows)
 
@@ -90,13 +90,13 @@ def _middle(labels: Tensor) -> Tensor:
 
 
 def _as_picture(image: Tensor) -> npt.NDArray[np.float64]:
-    """An image (C, *spatial) as grey or red, green, blue (H, W, 3) from 0 to 1."""
+    """An image (C, *spatial) as gray or red, green, blue (H, W, 3) from 0 to 1."""
     channels = [_middle(channel) for channel in image[: 3 if len(image) >= 3 else 1]]
     picture = torch.stack(channels * (3 // len(channels)), -1).double()
     low, high = picture.min(), picture.max()
     return ((picture - low) / (high - low).clamp_min(1e-12)).numpy()
 
 
-def overlay(picture: npt.NDArray[np.floating], colours: npt.NDArray[np.uint8]) -> npt.NDArray[np.floating]:
-    """A picture (H, W, 1 or 3) from 0 to 1 under the colours (H, W, 3) of its classes."""
-    return (1 - OPACITY) * picture + OPACITY * colours / 255
+def overlay(picture: npt.NDArray[np.floating], colors: npt.NDArray[np.uint8]) -> npt.NDArray[np.floating]:
+    """A picture (H, W, 1 or 3) from 0 to 1 under the colors (H, W, 3) of its classes."""
+    return (1 - OPACITY) * picture + OPACITY * colors / 255

@@ -27,7 +27,7 @@ class Supervision(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     weights: Literal["equal", "halving"] | list[float] = "equal"
-    normalise: bool | None = None
+    normalize: bool | None = None
     skip_coarsest: bool = False
 
 
@@ -53,7 +53,7 @@ class Recipe(BaseModel):
     clip: float | None = Field(None, gt=0, description="largest norm of the gradient")
     ema: float | None = Field(None, gt=0, lt=1, description="decay of the running average that is scored and kept")
     freeze_encoder_epochs: int = Field(0, ge=0, strict=True, description="first epochs, in which the encoder is kept")
-    sync_batch_norm: bool = Field(True, description="normalise over the batches of all processes")
+    sync_batch_norm: bool = Field(True, description="normalize over the batches of all processes")
 
     evaluate_every: Positive = Field(1, description="epochs")
     monitor: Literal["mean_iou", "mean_dice", "pixel_accuracy"] = "mean_iou"

@@ -1,4 +1,4 @@
-"""A trained network with what must be known to apply it: its classes, and how images are read and normalised."""
+"""A trained network with what must be known to apply it: its classes, and how images are read and normalized."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Trained:
 def load_trained(source: str) -> Trained:
     """Load the network of a run's folder, of a folder of `save_pretrained`, or of a hub repository.
 
-    The run's recipe tells the classes and the normalisation. Of a network alone the classes are numbered, and images
-    are normalised as its encoder's published weights ask for, or else each to zero mean and unit deviation.
+    The run's recipe tells the classes and the normalization. Of a network alone the classes are numbered, and images
+    are normalized as its encoder's published weights ask for, or else each to zero mean and unit deviation.
 
     Raises `ConfigError` for the folder of a run that has not ended, and `CheckpointError` for what cannot be loaded.
     """
@@ -44,12 +44,12 @@ def _described(model: DenseModel) -> DataConfig:
     try:
         weights = preprocessing(model)
     except ConfigError:
-        normalise: object = "image"
+        normalize: object = "image"
     else:
         low, high = weights.input_range
         # The encoder's own figures are for its input range, ours for pixels from 0 to 1.
-        normalise = {
+        normalize = {
             "mean": [(mean - low) / (high - low) for mean in weights.mean],
             "std": [std / (high - low) for std in weights.std],
         }
-    return DataConfig.model_validate({"root": ".", "classes": names, "ndim": model.ndim, "normalise": normalise})
+    return DataConfig.model_validate({"root": ".", "classes": names, "ndim": model.ndim, "normalize": normalize})

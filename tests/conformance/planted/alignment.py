@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..networks import SmallUNet
-from ..planting import planted
+from conformance.networks import SmallUNet
+from conformance.planting import planted
 
 
 @planted("check_alignment", because="on average along axis")
@@ -41,7 +41,7 @@ class CropsOtherSide(PadsAround):
 
 @planted("check_alignment", because="on average along axis 1")
 class ShiftedBetweenGroups(SmallUNet):
-    """Moves its logits by one pixel; its normalisations see the whole image."""
+    """Moves its logits by one pixel; its normalizations see the whole image."""
 
     def __init__(self, in_channels: int, num_classes: int) -> None:
         super().__init__(in_channels, num_classes, norm=lambda channels: nn.GroupNorm(2, channels))

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..networks import SmallUNet
-from ..planting import planted
+from conformance.networks import SmallUNet
+from conformance.planting import planted
 
 
 @planted("check_deepcopy", because=r"graph alive raised .*Held by: model\.last")
@@ -160,7 +160,7 @@ class WakesUp(nn.BatchNorm2d):
 @planted("check_deepcopy", because=r"In training mode, as the original is not: encoder\.0\.1")
 @planted("check_pickle", because=r"In training mode, as the original is not: encoder\.0\.1")
 class CopiesTrain(SmallUNet):
-    """Copies of it in evaluation mode normalise by the batch."""
+    """Copies of it in evaluation mode normalize by the batch."""
 
     def __init__(self, in_channels: int, num_classes: int) -> None:
         super().__init__(in_channels, num_classes, norm=WakesUp)

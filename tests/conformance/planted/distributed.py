@@ -7,8 +7,8 @@ import random
 import torch
 from torch import Tensor, nn
 
-from ..networks import Block, SmallUNet
-from ..planting import planted
+from conformance.networks import Block, SmallUNet
+from conformance.planting import planted
 
 
 @planted("check_ddp", because=r"finished reduction")
@@ -34,7 +34,7 @@ class SkipsAtRandom(SmallUNet):
 
 @planted("check_ddp", because=r"replicas differ in head\.bias")
 class ChangesItsBias(SmallUNet):
-    """Centres the bias of its head on the mean of the batch, in place, in forward."""
+    """Centers the bias of its head on the mean of the batch, in place, in forward."""
 
     def finish(self, logits: Tensor, x: Tensor) -> Tensor:
         if self.training:
@@ -43,8 +43,8 @@ class ChangesItsBias(SmallUNet):
         return logits
 
 
-class _CentredNorm(nn.BatchNorm2d):
-    """Batch normalisation that also scales by two."""
+class _CenteredNorm(nn.BatchNorm2d):
+    """Batch normalization that also scales by two."""
 
     def forward(self, x: Tensor) -> Tensor:
         return 2 * super().forward(x)
@@ -52,10 +52,10 @@ class _CentredNorm(nn.BatchNorm2d):
 
 @planted("check_sync_bn", because="after convert_sync_batchnorm")
 class OwnBatchNorm(SmallUNet):
-    """Uses a subclass of BatchNorm with a behaviour of its own."""
+    """Uses a subclass of BatchNorm with a behavior of its own."""
 
     def __init__(self, in_channels: int, num_classes: int) -> None:
-        super().__init__(in_channels, num_classes, norm=_CentredNorm)
+        super().__init__(in_channels, num_classes, norm=_CenteredNorm)
 
 
 @planted("check_fsdp", because="fully_shard failed", device="cuda", capabilities={"supports": ["fsdp"]})

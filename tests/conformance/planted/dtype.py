@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..networks import SmallUNet
-from ..planting import planted
+from conformance.networks import SmallUNet
+from conformance.planting import planted
 
 
 @planted("check_no_hidden_cast", because=r"_to_copy.*torch\.float32.*own forward")
@@ -28,7 +28,7 @@ class GridInDefaultType(SmallUNet):
 
 @planted("check_no_hidden_cast", because=r"torch\.float32")
 class NumpyRoundTrip(SmallUNet):
-    """Normalises the image with numpy, in float32."""
+    """Normalizes the image with numpy, in float32."""
 
     def forward(self, x: Tensor) -> Tensor:
         array = x.detach().cpu().numpy().astype("float32")

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..networks import SmallUNet
-from ..planting import planted
+from conformance.networks import SmallUNet
+from conformance.planting import planted
 
 
 @planted("check_export", because=r"torch\.export\.export raised")
@@ -51,7 +51,7 @@ class NoOnnxOperator(SmallUNet):
 
 @planted("check_aoti", because=r"torch\.export\.export raised", capabilities={"supports": ["aoti"]})
 class ClaimsAoti(BranchOnValue):
-    """Claims to be packaged by AOTInductor, but cannot be exported."""
+    """Capabilities to be packaged by AOTInductor, but cannot be exported."""
 
 
 @planted("check_jit_trace", because=r"torch\.jit\.trace raised")

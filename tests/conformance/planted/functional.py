@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..networks import SmallUNet
-from ..planting import planted
+from conformance.networks import SmallUNet
+from conformance.planting import planted
 
 
 @planted("check_functional_call", because=r"Not reached by functional_call: head\.weight")

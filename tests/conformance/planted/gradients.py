@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..networks import SmallUNet
-from ..planting import planted
+from conformance.networks import SmallUNet
+from conformance.planting import planted
 
 
 @planted("check_backward_runs", because=r"inplace.*recorded at .*sigmoid\(y\)")
@@ -24,7 +24,7 @@ class InPlaceAfterSigmoid(SmallUNet):
 
 @planted("check_backward_runs", because="input .* receives no gradient")
 class DetachedInput(SmallUNet):
-    """Normalises the image under ``.data``."""
+    """Normalizes the image under ``.data``."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.data - 0.5)
@@ -236,7 +236,7 @@ def _half(gradient: Tensor) -> Tensor:
 
 
 @planted("check_gradcheck", because="training mode the gradient")
-class StandardisesInPlace(SmallUNet):
+class StandardizesInPlace(SmallUNet):
     """Takes the mean off its first weights in every training forward, behind autograd's back."""
 
     def encode(self, x: Tensor) -> list[Tensor]:

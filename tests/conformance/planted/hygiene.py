@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..networks import Block, SmallUNet
-from ..planting import planted
+from conformance.networks import Block, SmallUNet
+from conformance.planting import planted
 
 
 @planted("check_silent", because="printed.*shape")
@@ -89,7 +89,7 @@ class LazyLayer(SmallUNet):
 
 @planted("check_state_dict_stable", because="replaced parameters")
 class NewParameterEachForward(SmallUNet):
-    """Renormalises its head into a new parameter in forward."""
+    """Renormalizes its head into a new parameter in forward."""
 
     def finish(self, logits: Tensor, x: Tensor) -> Tensor:
         self.head.weight = nn.Parameter(self.head.weight.detach().clone())
@@ -98,7 +98,7 @@ class NewParameterEachForward(SmallUNet):
 
 @planted("check_module_reuse", because="more than once")
 class SharedBatchNorm(SmallUNet):
-    """Uses one normalisation after every merge."""
+    """Uses one normalization after every merge."""
 
     def __init__(self, in_channels: int, num_classes: int) -> None:
         super().__init__(in_channels, num_classes)

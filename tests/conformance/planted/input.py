@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..networks import SmallUNet
-from ..planting import planted
+from conformance.networks import SmallUNet
+from conformance.planting import planted
 
 
 @planted("check_in_channels", because="in_channels=1|in_channels=4")
-class ThreeChannelNormalisation(SmallUNet):
+class ThreeChannelNormalization(SmallUNet):
     """Subtracts the mean of three channels."""
 
     def __init__(self, in_channels: int, num_classes: int) -> None:
@@ -56,7 +56,7 @@ class ExtraPooling(SmallUNet):
 
 @planted("check_min_size", because="in training mode", capabilities={"min_size": 8, "divisor": 4})
 class InstanceNormAtTheBottom(SmallUNet):
-    """Normalises maps of one pixel in training mode."""
+    """Normalizes maps of one pixel in training mode."""
 
     def encode(self, x: Tensor) -> list[Tensor]:
         features = super().encode(x)
@@ -86,7 +86,7 @@ class PadsTheOtherAxis(SmallUNet):
 
 @planted("check_batch_one_train", because="one value a channel|more than 1 value")
 class NormAfterGlobalPooling(SmallUNet):
-    """Batch normalisation after global pooling."""
+    """Batch normalization after global pooling."""
 
     def __init__(self, in_channels: int, num_classes: int) -> None:
         super().__init__(in_channels, num_classes)
@@ -98,7 +98,7 @@ class NormAfterGlobalPooling(SmallUNet):
         return features
 
 
-@planted("check_empty_batch", because="claimed to work", capabilities={"empty_batch": True})
+@planted("check_empty_batch", because="declared to work", capabilities={"empty_batch": True})
 class RefusesEmptyBatch(SmallUNet):
     """Reshapes by -1, which an empty batch does not allow."""
 
@@ -133,7 +133,7 @@ class CastsIntegers(SmallUNet):
 
 
 @planted("check_invalid_input", because="1 channels.*silence")
-class BroadcastsGrey(SmallUNet):
+class BroadcastsGray(SmallUNet):
     """Lets one channel stand for all."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -171,12 +171,12 @@ class OtherHeadForOneImage(SmallUNet):
 
 
 @planted("check_invalid_input", because="in_channels=1 was accepted in silence")
-class TakesGreyMaps(SmallUNet):
-    """Takes three axes for a batch of grey images."""
+class TakesGrayMaps(SmallUNet):
+    """Takes three axes for a batch of gray images."""
 
     def forward(self, x: Tensor) -> Tensor:
-        grey = x.dim() == 3 and self.encoder[0][0].in_channels == 1
-        return super().forward(x[:, None] if grey else x)
+        gray = x.dim() == 3 and self.encoder[0][0].in_channels == 1
+        return super().forward(x[:, None] if gray else x)
 
 
 @planted("check_min_size", because=r"gave an output of \[8,")

@@ -7,8 +7,8 @@ from collections import deque
 import torch
 from torch import Tensor, nn
 
-from ..networks import SmallUNet
-from ..planting import planted
+from conformance.networks import SmallUNet
+from conformance.planting import planted
 
 _HISTORY: list[float] = []
 _CACHE: dict[int, Tensor] = {}

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..networks import SmallUNet
-from ..planting import planted
+from conformance.networks import SmallUNet
+from conformance.planting import planted
 
 
 @planted("check_norm_stats", because="running_mean.*as they were")
 class MomentumZero(SmallUNet):
-    """Batch normalisation that never learns its statistics."""
+    """Batch normalization that never learns its statistics."""
 
     def __init__(self, in_channels: int, num_classes: int) -> None:
         super().__init__(in_channels, num_classes, norm=lambda c: nn.BatchNorm2d(c, momentum=0.0))
@@ -28,22 +28,22 @@ class MomentumOfTensorFlow(SmallUNet):
 
 @planted("check_norm_stats", because="eval forward changed")
 class BatchNormAlwaysTrains(SmallUNet):
-    """Holds its normalisation in training mode."""
+    """Holds its normalization in training mode."""
 
     def __init__(self, in_channels: int, num_classes: int) -> None:
         super().__init__(in_channels, num_classes, norm=EagerBatchNorm)
 
 
 class EagerBatchNorm(nn.BatchNorm2d):
-    """Normalises by the batch and updates its statistics in every mode."""
+    """Normalizes by the batch and updates its statistics in every mode."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, True, 0.1, self.eps)
 
 
 @planted("check_train_eval_consistency", because="standard deviations")
-class SharedNormalisation(SmallUNet):
-    """One normalisation for maps of very different size."""
+class SharedNormalization(SmallUNet):
+    """One normalization for maps of very different size."""
 
     def __init__(self, in_channels: int, num_classes: int) -> None:
         super().__init__(in_channels, num_classes)
@@ -102,7 +102,7 @@ class UndeclaredNoise(SmallUNet):
 
 @planted("check_train_eval_consistency", because="another path is taken")
 class SmoothsInTraining(SmallUNet):
-    """Smooths its logits in training mode; there is no normalisation to excuse a difference."""
+    """Smooths its logits in training mode; there is no normalization to excuse a difference."""
 
     def __init__(self, in_channels: int, num_classes: int) -> None:
         super().__init__(in_channels, num_classes, width=8, norm=lambda c: nn.Identity())
@@ -133,7 +133,7 @@ class DropsWholeSamples(SmallUNet):
 
 @planted("check_mode_flags", because=r"took back eval\(\) of encoder\.0\.1")
 class FollowsItsOwnMode(SmallUNet):
-    """Gives its normalisations its own mode in every forward."""
+    """Gives its normalizations its own mode in every forward."""
 
     def forward(self, x: Tensor) -> Tensor:
         for module in self.modules():
@@ -190,7 +190,7 @@ class _StillNorm(nn.BatchNorm2d):
 
 @planted("check_norm_stats", because="of one image left .*running_mean")
 def still_for_one_image(in_channels: int, num_classes: int) -> nn.Module:
-    """Normalises a batch of one by its running statistics."""
+    """Normalizes a batch of one by its running statistics."""
     return SmallUNet(in_channels, num_classes, norm=_StillNorm)
 
 

@@ -7,8 +7,8 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from ..networks import SmallUNet
-from ..planting import planted
+from conformance.networks import SmallUNet
+from conformance.planting import planted
 
 
 class Resettable(SmallUNet):
@@ -140,7 +140,7 @@ class UnfreezesHalf(Freezable):
 
 @planted("check_freeze_encoder", because=r"eval\(\) encoder.* still in training mode")
 class FrozenOutOfReach(Freezable):
-    """Passes no mode on to a frozen encoder, of which normalisation alone is in evaluation mode."""
+    """Passes no mode on to a frozen encoder, of which normalization alone is in evaluation mode."""
 
     def freeze_encoder(self) -> None:
         super().freeze_encoder()

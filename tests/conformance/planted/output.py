@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..networks import SmallUNet
-from ..planting import planted
+from conformance.networks import SmallUNet
+from conformance.planting import planted
 
 
 @planted("check_forward_runs", because="no_such_layer")
@@ -234,7 +234,7 @@ class AtMostSixtyFour(SmallUNet):
 
 
 @planted("check_num_classes", because="classes 0 and 16 are equal")
-class SixteenColours(SmallUNet):
+class SixteenColors(SmallUNet):
     """Counts classes modulo 16."""
 
     def finish(self, logits: Tensor, x: Tensor) -> Tensor:

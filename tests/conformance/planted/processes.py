@@ -6,7 +6,7 @@ import importlib
 import sys
 from pathlib import Path
 
-from ..planting import planted
+from conformance.planting import planted
 
 # The check imports the builder by name in a process of its own.
 sys.path.append(str(Path(__file__).parents[1]))

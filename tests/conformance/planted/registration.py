@@ -12,8 +12,8 @@ import numpy
 import torch
 from torch import Tensor, nn
 
-from ..networks import SmallUNet
-from ..planting import planted
+from conformance.networks import SmallUNet
+from conformance.planting import planted
 
 
 @planted("check_create_signature", because="keyword|classes")

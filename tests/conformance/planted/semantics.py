@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..networks import SmallUNet
-from ..planting import planted
+from conformance.networks import SmallUNet
+from conformance.planting import planted
 
 
 @planted("check_eval_deterministic", because="Dropout")
@@ -30,7 +30,7 @@ class DrawsInEval(SmallUNet):
 
 @planted("check_eval_deterministic", because=r"at size \[\d+, \d+\]")
 class SamplesManyPixels(SmallUNet):
-    """Standardises by a thousand pixels drawn at random, where there are more."""
+    """Standardizes by a thousand pixels drawn at random, where there are more."""
 
     def finish(self, logits: Tensor, x: Tensor) -> Tensor:
         pixels = logits.flatten(2)
@@ -129,7 +129,7 @@ class KeepsInferenceTensor(SmallUNet):
 
 @planted("check_batch_independence", because="batch of two")
 class BatchStatisticsInEval(SmallUNet):
-    """Normalises its logits over the batch."""
+    """Normalizes its logits over the batch."""
 
     def finish(self, logits: Tensor, x: Tensor) -> Tensor:
         return logits - 1e-6 * logits.mean((0, 2, 3), keepdim=True)
@@ -162,7 +162,7 @@ class NoGradInEval(SmallUNet):
 
 
 @planted("check_input_unmodified", because="changed its input|wrote to its input|leaf")
-class NormalisesInPlace(SmallUNet):
+class NormalizesInPlace(SmallUNet):
     """Subtracts the mean in place."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -264,7 +264,7 @@ class ReversesChunks(SmallUNet):
 
 @planted("check_batch_independence", because="batch of")
 class UntrackedStatistics(SmallUNet):
-    """Batch normalisation that keeps no running statistics takes those of the batch in eval mode too."""
+    """Batch normalization that keeps no running statistics takes those of the batch in eval mode too."""
 
     def __init__(self, in_channels: int, num_classes: int) -> None:
         super().__init__(in_channels, num_classes, norm=lambda c: nn.BatchNorm2d(c, track_running_stats=False))
@@ -306,7 +306,7 @@ class RecordsItsEncoder(SmallUNet):
 
 
 @planted("check_input_unmodified", because=r"eval \(no_grad\) forward changed its input")
-class CentresInPlaceWithoutGraph(SmallUNet):
+class CentersInPlaceWithoutGraph(SmallUNet):
     """Spares memory where no graph is wanted."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -338,8 +338,8 @@ class SeedsByStep(SmallUNet):
 
 
 @planted("check_input_unmodified", because="eval.*changed its input")
-class CentresGreyImages(SmallUNet):
-    """Centres images of one channel in place."""
+class CentersGrayImages(SmallUNet):
+    """Centers images of one channel in place."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.sub_(x.mean()) if x.shape[1] == 1 and not torch.is_grad_enabled() else x)

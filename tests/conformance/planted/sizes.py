@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..networks import SmallUNet
-from ..planting import planted
+from conformance.networks import SmallUNet
+from conformance.planting import planted
 
 
 @planted("check_axis_symmetry", because=r"transposed image of .* differs")
@@ -72,9 +72,9 @@ class ConstantMap(SmallUNet):
         return logits.mean(dim=(2, 3), keepdim=True).repeat(1, 1, *x.shape[2:])
 
 
-@planted("check_border_pixels", because=r"outputs \[0, \d+\] repeat their neighbours")
+@planted("check_border_pixels", because=r"outputs \[0, \d+\] repeat their neighbors")
 class RepeatsItsBorder(SmallUNet):
-    """Replaces its outermost logits by their neighbours."""
+    """Replaces its outermost logits by their neighbors."""
 
     def finish(self, logits: Tensor, x: Tensor) -> Tensor:
         return F.pad(logits[..., 1:-1, 1:-1], (1, 1, 1, 1), mode="replicate")

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..networks import SmallUNet
-from ..planting import planted
+from conformance.networks import SmallUNet
+from conformance.planting import planted
 
 UNET_PATHS = {"path_strides": (1, 2, 4)}
 
@@ -109,7 +109,7 @@ class HaloTooSmall(SmallUNet):
 
 @planted("check_finite_degenerate", because="not finite")
 class DividesByStd(SmallUNet):
-    """Standardises each image without eps."""
+    """Standardizes each image without eps."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward((x - x.mean((1, 2, 3), keepdim=True)) / x.std((1, 2, 3), keepdim=True))

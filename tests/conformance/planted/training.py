@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..networks import SmallUNet
-from ..planting import planted
+from conformance.networks import SmallUNet
+from conformance.planting import planted
 
 
 @planted("check_two_steps", because=r"step 2 of 3 .*model\.previous")
@@ -27,7 +27,7 @@ class GraphOverSteps(SmallUNet):
 
 @planted("check_two_steps", because=r"step 2 of 3")
 class CachedWeight(SmallUNet):
-    """Computes a normalised kernel once, in the first forward, graph and all."""
+    """Computes a normalized kernel once, in the first forward, graph and all."""
 
     def __init__(self, in_channels: int, num_classes: int) -> None:
         super().__init__(in_channels, num_classes)
@@ -41,7 +41,7 @@ class CachedWeight(SmallUNet):
 
 @planted("check_accumulation", because="encoder")
 class BatchMeanInTraining(SmallUNet):
-    """Subtracts the mean over the whole batch, in training mode only, beside its proper normalisation."""
+    """Subtracts the mean over the whole batch, in training mode only, beside its proper normalization."""
 
     def merge(self, y: Tensor, skip: Tensor, index: int) -> Tensor:
         return super().merge(y - y.mean(dim=0, keepdim=True) if self.training else y, skip, index)
@@ -101,4 +101,4 @@ class CheckpointSwitchWithoutEffect(Checkpointed):
     capabilities={"supports": ["grad_checkpointing"]},
 )
 class ClaimsCheckpointing(SmallUNet):
-    """Claims an interface that it does not have."""
+    """Capabilities an interface that it does not have."""

@@ -1,4 +1,4 @@
-"""The augmentation of batches: mirrors, turns, colours, and what is refused."""
+"""The augmentation of batches: mirrors, turns, colors, and what is refused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from unetzoo.training.augmentation import (
     Affine,
     Augmentation,
     AugmentationConfig,
-    Colour,
+    Color,
     Elastic,
     make_augmentation,
 )
@@ -22,14 +22,14 @@ EVERYTHING = {
         turn=True,
         affine=Affine(degrees=20.0, scale=(0.8, 1.2), shear=5.0, translate=0.1),
         elastic=Elastic(deviation=3.0),
-        colour=Colour(brightness=0.2, contrast=0.2, gamma=0.2, saturation=0.2, hue=0.05, noise=0.05),
+        color=Color(brightness=0.2, contrast=0.2, gamma=0.2, saturation=0.2, hue=0.05, noise=0.05),
     ),
     3: AugmentationConfig(
         flip=["width", "height", "depth"],
         turn=True,
         affine=Affine(degrees=[15.0, 5.0, 5.0], scale=(0.9, 1.1), translate=0.1),
         elastic=Elastic(deviation=2.0),
-        colour=Colour(brightness=0.2, contrast=0.2, noise=0.05),
+        color=Color(brightness=0.2, contrast=0.2, noise=0.05),
     ),
 }
 
@@ -103,19 +103,19 @@ def test_flips_go_along_the_axis_that_is_named() -> None:
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
-def test_colours_change_the_image_alone_and_each_image_in_its_own_way(ndim: int) -> None:
+def test_colors_change_the_image_alone_and_each_image_in_its_own_way(ndim: int) -> None:
     image, target = batch(ndim)
     same = image[:1].expand_as(image)
-    changed, labels = make(AugmentationConfig(colour=Colour(brightness=0.3, contrast=0.3)), ndim)(same, target)
+    changed, labels = make(AugmentationConfig(color=Color(brightness=0.3, contrast=0.3)), ndim)(same, target)
     assert torch.equal(labels, target)
     assert not torch.equal(changed[0], changed[1])
     assert not torch.equal(changed[0], image[0])
 
 
 @pytest.mark.parametrize("name", ["brightness", "contrast", "gamma", "saturation", "hue", "noise"])
-def test_each_change_of_colour_keeps_pictures_in_0_to_1_and_does_something(name: str) -> None:
+def test_each_change_of_color_keeps_pictures_in_0_to_1_and_does_something(name: str) -> None:
     image, target = batch(2)
-    changed, _ = make(AugmentationConfig(colour=Colour.model_validate({name: 0.4})))(image, target)
+    changed, _ = make(AugmentationConfig(color=Color.model_validate({name: 0.4})))(image, target)
     assert changed.min() >= 0
     assert changed.max() <= 1
     assert (changed - image).abs().max() > 0.01
@@ -125,19 +125,19 @@ def test_images_beyond_0_to_1_are_not_cut_off() -> None:
     image = torch.randn(8, 1, 12, 12) * 3
     target = torch.zeros(8, 12, 12, dtype=torch.long)
     torch.manual_seed(0)
-    config = AugmentationConfig(colour=Colour(brightness=0.5, contrast=0.2))
+    config = AugmentationConfig(color=Color(brightness=0.5, contrast=0.2))
     changed, _ = make(config, unit_range=False)(image, target)
-    centred = changed - changed.mean((1, 2, 3), keepdim=True)
-    factors = centred / (image - image.mean((1, 2, 3), keepdim=True))
+    centered = changed - changed.mean((1, 2, 3), keepdim=True)
+    factors = centered / (image - image.mean((1, 2, 3), keepdim=True))
     torch.testing.assert_close(factors, factors[:, :, :1, :1].expand_as(factors), atol=1e-2, rtol=0)
     assert changed.min() < -2
 
 
-def test_only_the_share_told_changes_colour() -> None:
+def test_only_the_share_told_changes_color() -> None:
     image = torch.full((2000, 1, 2, 2), 0.5)
     target = torch.zeros(2000, 2, 2, dtype=torch.long)
     torch.manual_seed(0)
-    config = AugmentationConfig(colour=Colour(brightness=0.3, contrast=0.2, noise=0.1, probability=0.25))
+    config = AugmentationConfig(color=Color(brightness=0.3, contrast=0.2, noise=0.1, probability=0.25))
     changed, _ = make(config)(image, target)
     share = ((changed - image).abs().amax((1, 2, 3)) > 1e-6).float().mean().item()
     assert share == pytest.approx(0.25, abs=0.04)
@@ -156,8 +156,8 @@ def test_no_gradient_is_kept() -> None:
         (AugmentationConfig(affine=Affine(degrees=[1.0, 2.0, 3.0])), 2, True, "3 angles for 2-D images"),
         (AugmentationConfig(affine=Affine(degrees=[1.0])), 3, True, "1 angles for 3-D images"),
         (AugmentationConfig(affine=Affine(shear=3.0)), 3, True, "shear: is for pictures"),
-        (AugmentationConfig(colour=Colour(gamma=0.2)), 3, False, "need images in 0 to 1"),
-        (AugmentationConfig(colour=Colour(hue=0.1)), 2, False, "need images in 0 to 1"),
+        (AugmentationConfig(color=Color(gamma=0.2)), 3, False, "need images in 0 to 1"),
+        (AugmentationConfig(color=Color(hue=0.1)), 2, False, "need images in 0 to 1"),
     ],
 )
 def test_what_does_not_apply_is_refused(config: AugmentationConfig, ndim: int, unit_range: bool, message: str) -> None:
@@ -172,7 +172,7 @@ def test_batches_that_do_not_fit_are_refused() -> None:
     with pytest.raises(InputError, match=r"only square crops can be turned, got \(24, 20\)"):
         make(AugmentationConfig(turn=True))(image[..., 4:], target[..., 4:])
     with pytest.raises(InputError, match="3 channels, got 1"):
-        make(AugmentationConfig(colour=Colour(saturation=0.2)))(image[:, :1], target)
+        make(AugmentationConfig(color=Color(saturation=0.2)))(image[:, :1], target)
 
 
 @pytest.mark.parametrize(
@@ -184,8 +184,8 @@ def test_batches_that_do_not_fit_are_refused() -> None:
         {"affine": {"scale": [0.0, 1.0]}},
         {"elastic": {"deviation": 0}},
         {"elastic": {"grid": 1}},
-        {"colour": {"contrast": 1.0}},
-        {"colour": {"probability": 0.0}},
+        {"color": {"contrast": 1.0}},
+        {"color": {"probability": 0.0}},
     ],
 )
 def test_configs_out_of_range_are_refused(data: dict[str, object]) -> None:

@@ -47,7 +47,7 @@ def test_labels_come_from_where_the_image_comes_from_and_are_void_beyond_its_edg
         assert moved.min() >= 0
 
 
-def test_enlarging_twice_reads_half_as_far_from_the_centre() -> None:
+def test_enlarging_twice_reads_half_as_far_from_the_center() -> None:
     target = torch.arange(25).reshape(1, 5, 5)
     image, labels = Warp(Affine(scale=(2.0, 2.0)), None, IGNORE)(target[:, None].float(), target)
     # Output columns 0 to 4 read columns 1, 1.5, 2, 2.5 and 3.
@@ -108,7 +108,7 @@ def test_a_field_in_3d_is_interpolated_along_every_axis() -> None:
 
 
 def test_angles_of_volumes_are_about_depth_height_and_width_in_this_order() -> None:
-    centre = torch.tensor([4.0, 4.0, 4.0])
+    center = torch.tensor([4.0, 4.0, 4.0])
     for axis, fixed in enumerate((2, 1, 0)):  # positions are width, height, depth
         degrees = [0.0, 0.0, 0.0]
         degrees[axis] = 30.0
@@ -117,7 +117,7 @@ def test_angles_of_volumes_are_about_depth_height_and_width_in_this_order() -> N
         along = torch.zeros(3)
         along[fixed] = 1
         torch.testing.assert_close(matrix[:3, :3] @ along, along, atol=1e-6, rtol=0)
-        torch.testing.assert_close(matrix[:3, :3] @ centre + matrix[:3, 3], centre, atol=1e-5, rtol=0)
+        torch.testing.assert_close(matrix[:3, :3] @ center + matrix[:3, 3], center, atol=1e-5, rtol=0)
         assert (matrix[:3, :3] - torch.eye(3)).abs().max() > 0.01
 
 

@@ -28,7 +28,7 @@ def write(tmp_path: Path) -> Write:
 
 @pytest.fixture
 def six(tmp_path: Path, write: Write) -> Path:
-    """Six grey images a0 to a5 of 4 x 5 pixels, whose masks hold classes 0 and 1 and one pixel of void."""
+    """Six gray images a0 to a5 of 4 x 5 pixels, whose masks hold classes 0 and 1 and one pixel of void."""
     for number in range(6):
         mask = np.zeros((4, 5), np.uint8)
         mask[1:3, 1:3] = 1

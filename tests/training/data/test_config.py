@@ -20,7 +20,7 @@ PLAIN = {"root": "data", "classes": ["a", "b"]}
         ({"preset": "nucleii"}, "no preset 'nucleii'; did you mean 'nuclei'?"),
         ({"classes": ["a"]}, "two classes or more"),
         ({"classes": {"a": [1, 2, 300], "b": [0, 0, 0]}}, "less than or equal to 255"),
-        ({"classes": {"a": [1, 2, 3], "b": 3}}, "partly as values, partly as colours"),
+        ({"classes": {"a": [1, 2, 3], "b": 3}}, "partly as values, partly as colors"),
         ({"ignore_index": 256}, "ignore_index: "),
         ({"splits": {}}, "names no split"),
         ({"splits": {"train": 0.8, "val": 0.3}}, "sum to 1 at most"),
@@ -30,8 +30,8 @@ PLAIN = {"root": "data", "classes": ["a", "b"]}
         ({"group": "("}, "is no regular expression"),
         ({"crop": [64, 64, 64]}, "has 3 sizes for 2 axes"),
         ({"crop": 0}, "crop"),
-        ({"normalise": {"mean": [0.5], "std": [0.5, 0.5]}}, "as many deviations as means"),
-        ({"normalise": {"mean": [0.5], "std": [0.0]}}, "greater than 0"),
+        ({"normalize": {"mean": [0.5], "std": [0.5, 0.5]}}, "as many deviations as means"),
+        ({"normalize": {"mean": [0.5], "std": [0.0]}}, "greater than 0"),
         ({"ndim": 3, "classes": {"a": [1, 2, 3], "b": [0, 0, 0]}}, "volumes are read as values"),
         ({"images": []}, "images"),
     ],
@@ -50,8 +50,8 @@ def test_all_mistakes_are_told_at_once() -> None:
 
 
 def test_given_keys_stand_above_those_of_the_preset() -> None:
-    config = DataConfig.parse({"preset": "nuclei", "root": "x", "channels": "grey"})
-    assert config.channels == "grey"
+    config = DataConfig.parse({"preset": "nuclei", "root": "x", "channels": "gray"})
+    assert config.channels == "gray"
     assert config.table.names == ("background", "nucleus", "border")
 
 

@@ -22,7 +22,7 @@ def ramps(tmp_path: Path, write: Write) -> SegmentationFolder:
         write(f"masks/{number}.png", ramp)
     classes = [f"class {number}" for number in range(121)]
     data = load_data(
-        DataConfig.parse({"root": tmp_path, "classes": classes, "normalise": "none", "splits": {"train": 1.0}})
+        DataConfig.parse({"root": tmp_path, "classes": classes, "normalize": "none", "splits": {"train": 1.0}})
     )
     assert data.train is not None
     return data.train

@@ -18,14 +18,14 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
 
 
-def test_the_table_lists_every_preset_with_owner_licence_and_split() -> None:
+def test_the_table_lists_every_preset_with_owner_license_and_split() -> None:
     rows = [line for line in PAGE.splitlines() if line.startswith("| `")]
     expected = []
     for name in list_presets():
         described = preset(name)
         way = "fetch" if described.downloads else "by hand"
         expected.append(
-            f"| `{name}` | [{described.title}]({described.homepage}) | {described.licence} "
+            f"| `{name}` | [{described.title}]({described.homepage}) | {described.license} "
             f"| {described.split_source} | {way} |"
         )
     assert rows == expected

@@ -17,7 +17,7 @@ CELLS = ["background", "cell"]
 
 
 def config(root: Path, **options: object) -> DataConfig:
-    return DataConfig.parse({"root": root, "classes": CELLS, "normalise": "none", **options})
+    return DataConfig.parse({"root": root, "classes": CELLS, "normalize": "none", **options})
 
 
 def names(root: Path, **options: object) -> dict[str, list[str]]:
@@ -127,7 +127,7 @@ def test_all_problems_are_told_at_once_with_their_files(six: Path, write: Write)
         f"{six}/images/a1.png: cannot be read",
         f"{six}/masks/a2.png: the mask is (5, 4), its image a2.png is (4, 5)",
         f"{six}/masks/a3.png: 20 pixels of values outside the class table: 7 (20); expected 0, 1, or 255 for void",
-        f"{six}/images/a4.png: 3 channels, where 2 images have 1; set `channels` to rgb or grey",
+        f"{six}/images/a4.png: 3 channels, where 2 images have 1; set `channels` to rgb or gray",
     ):
         assert line in told
 
@@ -219,8 +219,8 @@ def test_whether_all_images_lie_in_0_to_1_is_measured_and_imagenet_needs_it(tmp_
         write(f"masks/{number}.png", np.eye(2, dtype=np.uint8))
     (tmp_path / "train.txt").write_text("0\n", encoding="utf-8")
     assert load_data(config(tmp_path)).unit_range
-    assert not load_data(config(tmp_path, normalise="image")).unit_range
+    assert not load_data(config(tmp_path, normalize="image")).unit_range
     (tmp_path / "train.txt").write_text("0\n1\n", encoding="utf-8")
     assert not load_data(config(tmp_path)).unit_range
-    options = {"normalise": "imagenet", "channels": "rgb"}
+    options = {"normalize": "imagenet", "channels": "rgb"}
     assert f"{tmp_path}/images/1.npz: holds values outside 0 to 1" in problems(tmp_path, **options)

@@ -22,7 +22,7 @@ def test_the_stacks_of_isbi_2012_become_slices_that_its_preset_reads(tmp_path: P
     tifffile.imwrite(source / "train-volume.tif", volume, photometric="minisblack")
     tifffile.imwrite(source / "train-labels.tif", labels, photometric="minisblack")
     assert prepare("slices", tmp_path / "source", tmp_path / "out") == 30
-    data = load_data(DataConfig.parse({"preset": "isbi2012", "root": tmp_path / "out", "normalise": "none"}))
+    data = load_data(DataConfig.parse({"preset": "isbi2012", "root": tmp_path / "out", "normalize": "none"}))
     assert {split: len(folder) for split, folder in data.splits.items()} == {"train": 24, "val": 6}
     sample = data.splits["val"][1]
     assert (sample["image"][0] * 255).round().tolist() == volume[25].tolist()
@@ -48,7 +48,7 @@ def test_annotated_scans_of_each_patient_become_images_that_the_preset_splits_by
         content = {"images": scans, "manualLayers1": layers, "manualFluid1": np.zeros((12, 5, 4))}
         savemat(tmp_path / f"Subject_{patient:02d}.mat", content)
     assert prepare("oct_layers", tmp_path, tmp_path / "out") == 10
-    data = load_data(DataConfig.parse({"preset": "chiu2015_oct", "root": tmp_path / "out", "normalise": "none"}))
+    data = load_data(DataConfig.parse({"preset": "chiu2015_oct", "root": tmp_path / "out", "normalize": "none"}))
     assert [len(folder) for folder in data.splits.values()] == [6, 2, 2]
     sample = data.splits["train"][0]
     assert sample["name"].endswith("_02")

@@ -30,7 +30,7 @@ def listed(name: str, split: str) -> list[str]:
 def test_every_preset_names_owner_terms_and_split_and_makes_a_valid_config(name: str) -> None:
     described = preset(name)
     assert described.homepage.startswith("http")
-    assert min(map(len, (described.cite, described.licence, described.terms, described.split_source))) > 5
+    assert min(map(len, (described.cite, described.license, described.terms, described.split_source))) > 5
     assert described.downloads or described.by_hand
     config = DataConfig.parse({"preset": name, "root": "."})
     assert len(config.table) >= 2
@@ -89,7 +89,7 @@ def test_msrc_v2_is_read_in_each_layout_with_horse_and_mountain_as_void(
     assert with_void.train[0]["target"].tolist() == [[1, 0, 0, 21]] * 2
 
 
-def test_camvid_groups_its_32_colours_and_takes_the_blended_pixels_of_its_one_bad_mask_as_void(
+def test_camvid_groups_its_32_colors_and_takes_the_blended_pixels_of_its_one_bad_mask_as_void(
     tmp_path: Path, write: Write
 ) -> None:
     tree, bush, void = (128, 128, 0), (192, 192, 0), (0, 0, 0)
@@ -107,7 +107,7 @@ def test_camvid_groups_its_32_colours_and_takes_the_blended_pixels_of_its_one_ba
     assert data.train[0]["target"][:2].tolist() == [[255, 5, 255, 5], [5, 5, 255, 5]]
     mask[:2, :2] = (128, 128, 51)
     write(f"LabeledApproved_full/{first}_L.png", mask)
-    with pytest.raises(DataError, match=rf"{first}_L\.png: 4 pixels of colours .*\(128, 128, 51\) \(4\)"):
+    with pytest.raises(DataError, match=rf"{first}_L\.png: 4 pixels of colors .*\(128, 128, 51\) \(4\)"):
         load("camvid", tmp_path, limit=1)
 
 

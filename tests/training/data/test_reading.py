@@ -31,7 +31,7 @@ def save(path: Path, array: npt.NDArray[np.generic]) -> Path:
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.PNG", "a.bmp", "a.tif", "a.npz"])
-@pytest.mark.parametrize("pixels", [RAMP, RGB], ids=["grey", "rgb"])
+@pytest.mark.parametrize("pixels", [RAMP, RGB], ids=["gray", "rgb"])
 def test_pictures_lie_in_0_to_1_with_channels_last(tmp_path: Path, name: str, pixels: npt.NDArray[np.uint8]) -> None:
     image = read_image(save(tmp_path / name, pixels))
     assert image.dtype == np.float32
@@ -54,7 +54,7 @@ def test_pictures_of_1_bit_are_0_and_1(tmp_path: Path) -> None:
     path = save(tmp_path / "a.png", np.array([[True, False]]))
     assert read_image(path)[..., 0].tolist() == [[1, 0]]
     assert read_mask(path).tolist() == [[1, 0]]
-    assert read_mask(path, grey=True).tolist() == [[255, 0]]
+    assert read_mask(path, gray=True).tolist() == [[255, 0]]
 
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.npz", "a.tif"])
@@ -84,30 +84,30 @@ def test_channels_of_tiffs_come_last_wherever_they_are_stored(tmp_path: Path) ->
 
 
 def test_channels_are_converted_when_told(tmp_path: Path) -> None:
-    grey, colour = save(tmp_path / "a.png", RAMP), save(tmp_path / "b.png", RGB)
+    gray, color = save(tmp_path / "a.png", RAMP), save(tmp_path / "b.png", RGB)
     with_opacity = save(tmp_path / "c.png", np.concatenate([RGB, RGB[..., :1]], -1))
-    np.testing.assert_allclose(read_image(grey, channels="rgb"), np.stack([RAMP] * 3, -1) / 255, atol=1e-6)
+    np.testing.assert_allclose(read_image(gray, channels="rgb"), np.stack([RAMP] * 3, -1) / 255, atol=1e-6)
     np.testing.assert_allclose(read_image(with_opacity, channels="rgb"), RGB / 255, atol=1e-6)
-    by_pillow = np.asarray(Image.open(colour).convert("L"))[..., None] / 255
-    np.testing.assert_allclose(read_image(colour, channels="grey"), by_pillow, atol=0.5 / 255 + 1e-6)
+    by_pillow = np.asarray(Image.open(color).convert("L"))[..., None] / 255
+    np.testing.assert_allclose(read_image(color, channels="gray"), by_pillow, atol=0.5 / 255 + 1e-6)
 
 
-def test_a_palette_is_an_index_or_a_colour_as_the_table_needs_it(tmp_path: Path) -> None:
+def test_a_palette_is_an_index_or_a_color_as_the_table_needs_it(tmp_path: Path) -> None:
     mask = Image.fromarray(np.array([[0, 1], [1, 0]], np.uint8), "P")
     mask.putpalette([9, 8, 7, 60, 50, 40])
     mask.save(tmp_path / "a.png")
     assert read_mask(tmp_path / "a.png").tolist() == [[0, 1], [1, 0]]
-    assert read_mask(tmp_path / "a.png", colours=True)[0].tolist() == [[9, 8, 7], [60, 50, 40]]
+    assert read_mask(tmp_path / "a.png", colors=True)[0].tolist() == [[9, 8, 7], [60, 50, 40]]
     assert read_image(tmp_path / "a.png").shape == (2, 2, 3)
 
 
-def test_a_palette_in_a_tiff_is_an_index_or_a_colour_too(tmp_path: Path) -> None:
+def test_a_palette_in_a_tiff_is_an_index_or_a_color_too(tmp_path: Path) -> None:
     palette = np.zeros((3, 256), np.uint16)
     palette[:, 1] = 60 * 256, 50 * 256, 40 * 256
     indices = np.array([[0, 1], [1, 0]], np.uint8)
     tifffile.imwrite(tmp_path / "a.tif", indices, photometric="palette", colormap=palette)
     assert read_mask(tmp_path / "a.tif").tolist() == [[0, 1], [1, 0]]
-    assert read_mask(tmp_path / "a.tif", colours=True)[0].tolist() == [[0, 0, 0], [60, 50, 40]]
+    assert read_mask(tmp_path / "a.tif", colors=True)[0].tolist() == [[0, 0, 0], [60, 50, 40]]
 
 
 def test_an_archive_may_hold_image_and_mask(tmp_path: Path) -> None:
@@ -146,9 +146,9 @@ def test_a_damaged_file_is_refused_by_name(tmp_path: Path, name: str, damage: st
     ("array", "name", "ndim", "message"),
     [
         (RGB, "a.png", 3, "expected a volume, got a picture"),
-        (RGB, "a.tif", 3, "expected a volume, got a picture in colour"),
+        (RGB, "a.tif", 3, "expected a volume, got a picture in color"),
         (RGB, "a.npz", 2, r"expected a mask with one value a pixel, got an array of shape \(4, 5, 3\)"),
-        (RGB, "a.png", 2, "a mask in colours needs classes with their colours"),
+        (RGB, "a.png", 2, "a mask in colors needs classes with their colors"),
         (RAMP + 0.5, "a.npz", 2, "whole numbers, got fractions"),
         (np.full((4, 5), np.nan), "a.npz", 2, "whole numbers, got fractions"),
     ],

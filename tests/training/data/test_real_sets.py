@@ -27,7 +27,7 @@ def pixels(data: SegmentationData) -> torch.Tensor:
     return counts
 
 
-def test_msrc_v2_holds_its_official_split_and_no_colour_outside_its_table() -> None:
+def test_msrc_v2_holds_its_official_split_and_no_color_outside_its_table() -> None:
     data = load("msrc2", preset="msrc_v2")
     assert {split: len(folder) for split, folder in data.splits.items()} == {"train": 276, "val": 59, "test": 256}
     assert (pixels(data)[:21] > 0).all()

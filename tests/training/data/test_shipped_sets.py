@@ -9,7 +9,7 @@ import torch
 import yaml
 from torch.utils.data import DataLoader
 
-from unetzoo.training.augmentation import Affine, AugmentationConfig, Colour, Elastic, make_augmentation
+from unetzoo.training.augmentation import Affine, AugmentationConfig, Color, Elastic, make_augmentation
 from unetzoo.training.data import DataConfig, RandomCrops, SegmentationData, load_data
 
 SHIPPED = Path(__file__).parents[3] / "examples" / "data"
@@ -54,7 +54,7 @@ def test_volumes_smaller_and_larger_than_the_crop_make_one_batch_and_are_augment
     assert batch["image"][:, 0][padded].std() > 0.1  # mirrored, not filled
 
     config = AugmentationConfig(
-        flip=["width"], affine=Affine(degrees=10.0), elastic=Elastic(deviation=2.0), colour=Colour(noise=0.1)
+        flip=["width"], affine=Affine(degrees=10.0), elastic=Elastic(deviation=2.0), color=Color(noise=0.1)
     )
     augment = make_augmentation(config, data.ndim, data.classes.ignore_index, unit_range=data.unit_range)
     torch.manual_seed(0)

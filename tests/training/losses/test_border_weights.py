@@ -18,7 +18,7 @@ def two_squares(gap: int) -> np.ndarray:
 
 def test_border_term_is_the_formula_of_the_paper_at_hand_computed_distances():
     weights = border_weight_map(two_squares(3), balance_classes=False)
-    # the middle column of the gap is 2 pixels from either object, its neighbours 1 and 3 pixels
+    # the middle column of the gap is 2 pixels from either object, its neighbors 1 and 3 pixels
     for column in (6, 7, 8):
         assert weights[4, column] == pytest.approx(1 + 10 * np.exp(-(4**2) / (2 * 5**2)), rel=1e-6)
     # row 2 above column 7: each object is at distance sqrt(2^2 + 1^2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .model import MonaiModel
-from .provider import MonaiProvider
+from unetzoo.adapters.monai.model import MonaiModel
+from unetzoo.adapters.monai.provider import MonaiProvider
 
 __all__ = ["MonaiModel", "MonaiProvider"]

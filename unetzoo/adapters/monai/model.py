@@ -11,10 +11,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ...errors import ConfigError
-from ...nn.resampling import interpolate
-from ..wrapping import WrappedModel, build, import_library, make_constant
-from .networks import NETWORKS
+from unetzoo.adapters.monai.networks import NETWORKS
+from unetzoo.adapters.wrapping import WrappedModel, build, import_library, make_constant
+from unetzoo.errors import ConfigError
+from unetzoo.nn.resampling import interpolate
 
 
 class MonaiModel(WrappedModel):
@@ -79,14 +79,14 @@ class MonaiModel(WrappedModel):
             old = self.network.get_submodule(path)
             some = next(old.parameters())
             layer = fresh.get_submodule(path)
-            if self.initialise is not None:
-                self.initialise(layer)
+            if self.initialize is not None:
+                self.initialize(layer)
             self.network.set_submodule(path, layer.to(some.device, some.dtype).train(old.training))
 
     def _prepare(self, x: torch.Tensor) -> torch.Tensor:
         sides = zip(x.shape[2:], self.divisor, strict=True)
         if self.fixed_size is None and all(type(side) is int and side <= divisor for side, divisor in sides):
-            # A single coarsest element could not be normalised.
+            # A single coarsest element could not be normalized.
             x = F.pad(x, (0, self.divisor[-1]))
         return super()._prepare(x)
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...nn import dims
+from unetzoo.nn import dims
 
 Options = Mapping[str, Any]
 Divisor = int | tuple[int, ...]
@@ -164,7 +164,7 @@ NETWORKS = {
             "Wenqi Li and others",
             2017,
             "https://arxiv.org/abs/1707.01992",
-            notes="Its logits end in a normalisation and a ReLU, as MONAI builds them: none is negative.",
+            notes="Its logits end in a normalization and a ReLU, as MONAI builds them: none is negative.",
         ),
         Facts(
             "MedNeXt",
@@ -224,7 +224,7 @@ NETWORKS = {
                 for block in range(12)
                 for name in ("weight", "bias")
             ),
-            notes="Images of another size than `img_size` are resized to it and the logits back. The normalisation of "
+            notes="Images of another size than `img_size` are resized to it and the logits back. The normalization of "
             "the cross attention, which it builds and does not use, stays and does not learn.",
         ),
         Facts(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
-from ...errors import UnknownNameError, nearest
-from ...network import DenseModel
-from ..wrapping import component
-from .model import MonaiModel
-from .networks import NETWORKS
+from unetzoo.adapters.monai.model import MonaiModel
+from unetzoo.adapters.monai.networks import NETWORKS
+from unetzoo.adapters.wrapping import component
+from unetzoo.errors import UnknownNameError, nearest
+from unetzoo.network import DenseModel
 
 
 class MonaiProvider:
@@ -34,7 +34,7 @@ class MonaiProvider:
             "tags": ["monai", "medical"],
             "ndim": [2, 3],
             "deep_supervision": facts.deep_supervision is not None,
-            "claims": {"frozen": facts.frozen},
+            "capabilities": {"frozen": facts.frozen},
             "follows": f"MONAI's own class {facts.name}, `model.network`. {facts.notes}".strip(),
         }
         return component(MonaiModel, card, network=name)

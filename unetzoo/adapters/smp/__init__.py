@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .inward import SmpModel, SmpProvider
-from .outward import install
+from unetzoo.adapters.smp.inward import SmpModel, SmpProvider
+from unetzoo.adapters.smp.outward import install
 
 __all__ = ["SmpModel", "SmpProvider", "install"]

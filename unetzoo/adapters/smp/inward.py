@@ -14,23 +14,23 @@ import torch
 from segmentation_models_pytorch.base import SegmentationModel
 from torch import nn
 
-from ...errors import ConfigError, UnknownNameError, nearest
-from ...network import DenseModel
-from ...nn.resampling import interpolate
-from ..preprocessing import Preprocessing
-from ..timm.families import takes
-from ..timm.layers import set_grad_checkpointing
-from ..timm.weights import preprocessing_of, read_source
-from ..wrapping import WrappedModel, build, component
+from unetzoo.adapters.preprocessing import Preprocessing
+from unetzoo.adapters.timm.families import takes
+from unetzoo.adapters.timm.layers import set_grad_checkpointing
+from unetzoo.adapters.timm.weights import preprocessing_of, read_source
+from unetzoo.adapters.wrapping import WrappedModel, build, component
+from unetzoo.errors import ConfigError, UnknownNameError, nearest
+from unetzoo.network import DenseModel
+from unetzoo.nn.resampling import interpolate
 
 # What our own arguments say, or what would break the contract (logits alone, one tensor).
 NOT_OPTIONS = {"encoder_name", "encoder_weights", "in_channels", "classes", "activation", "aux_params", "kwargs"}
-# Normalise one value a channel after pooling the whole image: a batch of one cannot be trained on.
+# Normalize one value a channel after pooling the whole image: a batch of one cannot be trained on.
 POOLING_TO_ONE = {"deeplabv3", "deeplabv3plus", "pan", "upernet"}
 
 NOTES = {
     "dpt": "timm resamples the position embedding of a transformer in float32, whatever the type of the network.",
-    "pan": "Images of 128 pixels leave its pyramid one pixel, whose normalisation has next to no gradient.",
+    "pan": "Images of 128 pixels leave its pyramid one pixel, whose normalization has next to no gradient.",
 }
 
 
@@ -134,7 +134,7 @@ class SmpProvider:
             "license": "MIT",
             "tags": ["smp", "pretrained-encoder"],
             "ndim": [2],
-            "claims": {"batch1_train": name not in POOLING_TO_ONE},
+            "capabilities": {"batch1_train": name not in POOLING_TO_ONE},
             "follows": "smp's own modules, so that its numbers are these. Parameters that the architecture builds and "
             "does not use (the deep stages of PSPNet's encoder, the head of DPT's) stay and do not learn. "
             f"{NOTES.get(name, '')}".rstrip(),

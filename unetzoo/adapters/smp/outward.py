@@ -11,12 +11,12 @@ from segmentation_models_pytorch.base import ClassificationHead, SegmentationMod
 from segmentation_models_pytorch.encoders._base import EncoderMixin
 from torch import nn
 
-from ... import registry
-from ...config import ModelConfig, PartConfig, resolve, validate
-from ...errors import ConfigError
-from ...factory import part_builders
-from ...nn import dims
-from ...parts import Encoder
+from unetzoo import registry
+from unetzoo.config import ModelConfig, PartConfig, resolve, validate
+from unetzoo.errors import ConfigError
+from unetzoo.factory import part_builders
+from unetzoo.nn import dims
+from unetzoo.parts import Encoder
 
 PREFIX = "unetzoo-"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .encoder import TimmEncoder
-from .provider import TimmProvider
+from unetzoo.adapters.timm.encoder import TimmEncoder
+from unetzoo.adapters.timm.provider import TimmProvider
 
 __all__ = ["TimmEncoder", "TimmProvider"]

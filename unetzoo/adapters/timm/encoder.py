@@ -13,14 +13,14 @@ from timm.models import FeatureInfo, PretrainedCfg
 from torch import nn
 from torch.nn import functional as F
 
-from ...errors import ConfigError
-from ...nn.checkpointing import checkpointing
-from ...nn.resampling import fit, interpolate, interpolate_antialiased
-from .families import family, family_name, takes
-from .inflation import inflate
-from .layers import layer_order, set_grad_checkpointing
-from .pyramid import STRIDES, Pyramid
-from .weights import preprocessing_of, read_source
+from unetzoo.adapters.timm.families import family, family_name, takes
+from unetzoo.adapters.timm.inflation import inflate
+from unetzoo.adapters.timm.layers import layer_order, set_grad_checkpointing
+from unetzoo.adapters.timm.pyramid import STRIDES, Pyramid
+from unetzoo.adapters.timm.weights import preprocessing_of, read_source
+from unetzoo.errors import ConfigError
+from unetzoo.nn.checkpointing import checkpointing
+from unetzoo.nn.resampling import fit, interpolate, interpolate_antialiased
 
 Extent = tuple[int, int]
 

@@ -20,7 +20,7 @@ from timm.models._efficientnet_blocks import SqueezeExcite
 from torch import nn
 from torch.nn import functional as F
 
-from ...errors import ConfigError
+from unetzoo.errors import ConfigError
 
 # Families whose own modules do not count dimensions, once the layers below are inflated; tested one by one.
 FAMILIES = (
@@ -81,7 +81,7 @@ class InflatedConv(nn.Conv3d):
 
 
 class InflatedBatchNormAct(nn.BatchNorm3d):
-    """timm's batch normalisation with activation, in 3-D."""
+    """timm's batch normalization with activation, in 3-D."""
 
     def __init__(self, flat: BatchNormAct2d) -> None:
         super().__init__(flat.num_features, flat.eps, flat.momentum, flat.affine, flat.track_running_stats)
@@ -90,7 +90,7 @@ class InflatedBatchNormAct(nn.BatchNorm3d):
         self.act = flat.act
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Normalise and activate."""
+        """Normalize and activate."""
         return self.act(self.drop(super().forward(x)))
 
 

@@ -7,8 +7,8 @@ from functools import partial
 
 import timm
 
-from ...errors import UnknownNameError, nearest
-from .encoder import TimmEncoder
+from unetzoo.adapters.timm.encoder import TimmEncoder
+from unetzoo.errors import UnknownNameError, nearest
 
 
 class TimmProvider:

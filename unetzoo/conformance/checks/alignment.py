@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from unetzoo.conformance.capabilities import Axes
 from unetzoo.conformance.check import Measurement, check, expect
-from unetzoo.conformance.claims import Axes
 from unetzoo.conformance.context import Context
 from unetzoo.conformance.paths import GLOBAL, path_gradients
 from unetzoo.conformance.reach import long_image, period, radius_along, shift_error
@@ -28,15 +28,15 @@ WHOLE = 0.1
 @check(cost="slow")
 def check_alignment(ctx: Context) -> Measurement | None:
     """Output pixels lie over the input pixels they speak of: no shift by asymmetric padding or cropping."""
-    claims = ctx.claims
-    if claims.ndim == 2:
+    capabilities = ctx.capabilities
+    if capabilities.ndim == 2:
         _expect_in_place(ctx)
     model = ctx.eval_model(perturb=False, warm=False)
     make_uniform(model)
-    # What a normalisation takes from the whole image has no place; without it the rest has one.
+    # What a normalization takes from the whole image has no place; without it the rest has one.
     bypass_norms(model)
     bound = 0.5 + natural_offset(ctx, model)
-    offsets = [_offset_along(ctx, model, axis, bound) for axis in range(claims.ndim)]
+    offsets = [_offset_along(ctx, model, axis, bound) for axis in range(capabilities.ndim)]
     return Measurement(max(offsets), bound)
 
 
@@ -45,8 +45,8 @@ def _expect_in_place(ctx: Context) -> None:
 
     Networks that see the whole image have no other measure: tokens put back in another order than they were taken in.
     """
-    reach = max(*period(ctx.claims), 8)
-    size = ctx.claims.legal(tuple(n * reach + m for n, m in zip((6, 10), ctx.claims.margin, strict=True)))
+    reach = max(*period(ctx.capabilities), 8)
+    size = ctx.capabilities.legal(tuple(n * reach + m for n, m in zip((6, 10), ctx.capabilities.margin, strict=True)))
     x = ctx.input(1, size).requires_grad_()
     out = ctx.output(ctx.eval_model(), x)
     h, w = out.shape[2:]
@@ -61,7 +61,7 @@ def _expect_in_place(ctx: Context) -> None:
         others = torch.stack([m for i, m in enumerate(maps) if i != index]).mean(0)
         excess = (maps[index] - others).clamp(min=0)
         near = F.avg_pool2d(excess[None], 2 * reach + 1, 1, reach, divisor_override=1)[0] / excess.sum()
-        own.append(float(near[row + ctx.claims.margin[0] // 2, column + ctx.claims.margin[1] // 2]))
+        own.append(float(near[row + ctx.capabilities.margin[0] // 2, column + ctx.capabilities.margin[1] // 2]))
         if own[-1] < LITTLE and float(near.max()) > MOST:
             elsewhere.append([int(i) for i in torch.unravel_index(near.argmax(), near.shape)])
     expect(
@@ -74,19 +74,19 @@ def _expect_in_place(ctx: Context) -> None:
 
 def _offset_along(ctx: Context, model: nn.Module, axis: int, bound: float) -> float:
     """The size of the offset along one axis, chance taken off, from images that are long along it."""
-    claims, step = ctx.claims, period(ctx.claims)[axis]
-    radius = radius_along(model, ctx.in_channels, claims, axis, ctx.size)
+    capabilities, step = ctx.capabilities, period(ctx.capabilities)[axis]
+    radius = radius_along(model, ctx.in_channels, capabilities, axis, ctx.size)
     if radius is None:
         ctx.require(False, "no receptive field is known: global context, or too wide to measure")
         return 0.0
-    size = long_image(claims, axis, (-(-2 * radius // step) + 7) * step)
-    error = shift_error(model, lambda size: ctx.input(1, size), claims, axis, radius, step)
+    size = long_image(capabilities, axis, (-(-2 * radius // step) + 7) * step)
+    error = shift_error(model, lambda size: ctx.input(1, size), capabilities, axis, radius, step)
     ctx.require(error <= 1e-9, "the output does not follow shifts: absolute positions or aligned-corner resampling")
     offset, chance = _offset(ctx, model, size, axis)
     _expect_aligned(offset, chance, axis, bound, size)
     odd = tuple(s + (a == axis) for a, s in enumerate(size))
     _expect_near_at_an_odd_size(ctx, model, odd, axis, radius, bound)
-    if not any(claims.margin):  # maps that are cropped have no stride against the image
+    if not any(capabilities.margin):  # maps that are cropped have no stride against the image
         _expect_paths_aligned(ctx, model, size, axis, bound)
         _expect_paths_in_place_off_the_period(ctx, model, size, axis, radius, bound)
     return max(abs(offset) - chance, 0.0)
@@ -106,14 +106,14 @@ def _expect_aligned(offset: float, chance: float, axis: int, bound: float, size:
 def _expect_paths_aligned(ctx: Context, model: nn.Module, size: Axes, axis: int, bound: float) -> None:
     """What passes through each stride is aligned by itself: a shift of the coarsest features hides behind the skips."""
     x = _images(ctx, size)
-    block, centre = _block(ctx, ctx.output(model, x), axis)
+    block, center = _block(ctx, ctx.output(model, x), axis)
     gradients = path_gradients(x, block.sum())
-    if any(period(ctx.claims)[axis] % stride for stride in gradients if stride != GLOBAL):
+    if any(period(ctx.capabilities)[axis] % stride for stride in gradients if stride != GLOBAL):
         return  # maps that are padded have no stride against the image
     whole = max(float(gradient.abs().max()) for gradient in gradients.values())
     for stride, gradient in gradients.items():
         if stride != GLOBAL and float(gradient.abs().flatten(1).amax(1).min()) > 1e-6 * whole:
-            offset, chance = _centroid(gradient, axis, centre)
+            offset, chance = _centroid(gradient, axis, center)
             expect(
                 abs(offset) - chance <= bound,
                 f"of an image of {list(size)}, what output pixels take from stride {stride} lies {offset:+.2f} pixels "
@@ -131,13 +131,13 @@ def _expect_near_at_an_odd_size(
 
     Enlarging by whole factors what was rounded, and filling up the rest, shifts ever more along an axis.
     """
-    if odd != ctx.claims.legal(odd):
+    if odd != ctx.capabilities.legal(odd):
         return
-    length = odd[axis] - ctx.claims.margin[axis]
-    last = length - radius - 2 * period(ctx.claims)[axis]  # nearer to the end it would take less from that side
+    length = odd[axis] - ctx.capabilities.margin[axis]
+    last = length - radius - 2 * period(ctx.capabilities)[axis]  # nearer to the end it would take less from that side
     for start in {length // 2, last}:
         offset, chance = _offset(ctx, model, odd, axis, start)
-        most = bound + period(ctx.claims)[axis]
+        most = bound + period(ctx.capabilities)[axis]
         expect(
             abs(offset) - chance <= most,
             f"of an image of {list(odd)} output pixels at {start} along axis {axis} depend on input {offset:+.2f} "
@@ -155,11 +155,11 @@ def _expect_paths_in_place_off_the_period(
     Alike in all of the image, that is. Networks that resample by fractions are off by fractions at sizes off the
     period, more so here than there, by nature; and those that take the nearest pixel back by less than the stride.
     """
-    step = period(ctx.claims)[axis]
+    step = period(ctx.capabilities)[axis]
     starts = (radius, radius + 2 * step, radius + 5 * step)
     (usual,) = _path_offsets(ctx, model, size, axis, (radius,))
     for odd in (tuple(s + more * (a == axis) for a, s in enumerate(size)) for more in (1, 2, 3)):
-        if odd != ctx.claims.legal(odd):
+        if odd != ctx.capabilities.legal(odd):
             continue
         found = _path_offsets(ctx, model, odd, axis, starts)
         for stride in (s for s in usual.keys() & set.intersection(*map(set, found)) if step % s == 0):
@@ -185,44 +185,44 @@ def _path_offsets(
     x = torch.ones((1, ctx.in_channels, *size), dtype=torch.float64, device=ctx.device, requires_grad=True)
     out, found = ctx.output(model, x), []
     for start in starts:
-        block, centre = _block(ctx, out, axis, start)
+        block, center = _block(ctx, out, axis, start)
         gradients = path_gradients(x, block.sum())
         whole = max(float(gradient.abs().max()) for gradient in gradients.values())
         felt = {s: g for s, g in gradients.items() if s != GLOBAL and float(g.abs().max()) > 1e-6 * whole}
-        found.append({stride: _centroid(gradient, axis, centre)[0] for stride, gradient in felt.items()})
+        found.append({stride: _centroid(gradient, axis, center)[0] for stride, gradient in felt.items()})
     return found
 
 
 def _offset(ctx: Context, model: nn.Module, size: Axes, axis: int, start: int | None = None) -> tuple[float, float]:
     """How far along the axis the pixels that a block of the output, else in the middle, depends on lie from it."""
     x = _images(ctx, size)
-    block, centre = _block(ctx, ctx.output(model, x), axis, start)
+    block, center = _block(ctx, ctx.output(model, x), axis, start)
     (gradient,) = torch.autograd.grad(block.sum(), x)
     ctx.require(bool((gradient.flatten(1) != 0).any(1).all()), "the network's response to uniform weights is flat")
-    return _centroid(gradient, axis, centre)
+    return _centroid(gradient, axis, center)
 
 
 def _images(ctx: Context, size: Axes) -> Tensor:
     """Nearly constant images: where a maximum lies is chance, which several of them tell."""
-    return (1 + 0.1 * ctx.input(16 if ctx.claims.ndim < 3 else 4, size)).requires_grad_()
+    return (1 + 0.1 * ctx.input(16 if ctx.capabilities.ndim < 3 else 4, size)).requires_grad_()
 
 
 def _block(ctx: Context, out: Tensor, axis: int, start: int | None = None) -> tuple[Tensor, float]:
     """Two periods of the output along the axis, and the middle of them in the image's coordinates."""
-    step, length = period(ctx.claims)[axis], out.shape[axis + 2]
+    step, length = period(ctx.capabilities)[axis], out.shape[axis + 2]
     start = (length // 2) // (2 * step) * 2 * step if start is None else start
-    return out.narrow(axis + 2, start, 2 * step), start + step - 0.5 + ctx.claims.margin[axis] / 2
+    return out.narrow(axis + 2, start, 2 * step), start + step - 0.5 + ctx.capabilities.margin[axis] / 2
 
 
-def _centroid(gradient: Tensor, axis: int, centre: float) -> tuple[float, float]:
-    """How far from ``centre`` a gradient lies along the axis, on average over the images, and three standard errors."""
+def _centroid(gradient: Tensor, axis: int, center: float) -> tuple[float, float]:
+    """How far from ``center`` a gradient lies along the axis, on average over the images, and three standard errors."""
     profiles = gradient.abs().movedim(axis + 2, 1).flatten(2).sum(2)
     centroids = (profiles * torch.arange(profiles.shape[1])).sum(1) / profiles.sum(1)
-    return float(centroids.mean()) - centre, 3 * float(centroids.std()) / math.sqrt(len(centroids))
+    return float(centroids.mean()) - center, 3 * float(centroids.std()) / math.sqrt(len(centroids))
 
 
 def bypass_norms(model: nn.Module) -> None:
-    """Let torch's normalisations by the statistics of one image pass their input through."""
+    """Let torch's normalizations by the statistics of one image pass their input through."""
     for module in model.modules():
         if isinstance(module, (nn.GroupNorm, nn.LayerNorm, nn.modules.instancenorm._InstanceNorm)):
             module.register_forward_hook(lambda module, args, output: args[0])
@@ -261,4 +261,4 @@ def natural_offset(ctx: Context, model: nn.Module) -> float:
 
     with torch.no_grad(), Operations(look):
         ctx.outputs(model, ctx.input(1))
-    return len(found) * (ctx.claims.coarsest_stride - 1) / 2
+    return len(found) * (ctx.capabilities.coarsest_stride - 1) / 2

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from unetzoo.conformance.capabilities import Axes
 from unetzoo.conformance.check import BACKWARD, CheckFailed, Measurement, agree, check, worst
-from unetzoo.conformance.claims import Axes
 from unetzoo.conformance.context import Context, tensors_in
 from unetzoo.conformance.tracing import blame, brief
 
@@ -51,7 +51,7 @@ def check_compile_fullgraph(ctx: Context) -> Measurement | None:
                 with blame(f"torch.compile(fullgraph=True, backend={backend!r}) {where}", hint):
                     torch.manual_seed(seed)
                     outputs = tensors_in(compiled(x))
-                if training and ctx.claims.stochastic_train:
+                if training and ctx.capabilities.stochastic_train:
                     continue
                 model.load_state_dict(state)
                 torch.manual_seed(seed)
@@ -76,7 +76,9 @@ def check_no_recompile(ctx: Context) -> None:
             with _refusing_recompilation(f"for a later input of the same shape, in {mode} mode"):
                 compiled(ctx.input(dtype=torch.float32, seed=1))
                 compiled(ctx.input(dtype=torch.float32, seed=2))
-    if ctx.claims.fixed_size is not None or ctx.claims.ndim == 1:  # torch itself fixes the size of a 1-D max pooling
+    if (
+        ctx.capabilities.fixed_size is not None or ctx.capabilities.ndim == 1
+    ):  # torch itself fixes the size of a 1-D max pooling
         return
     model = ctx.eval_model(dtype=torch.float32)
     sizes = _growing(ctx)
@@ -110,7 +112,7 @@ def _run_dynamic(ctx: Context, compiled: Callable[[Tensor], object], size: Axes)
 
 def _growing(ctx: Context) -> list[Axes]:
     """Four legal sizes; all are multiples of the coarsest stride, so that the branches for odd maps go one way."""
-    step = [math.lcm(d, ctx.claims.coarsest_stride) for d in ctx.claims.divisor]
+    step = [math.lcm(d, ctx.capabilities.coarsest_stride) for d in ctx.capabilities.divisor]
     blocks = [-(-s // d) for s, d in zip(ctx.size, step, strict=True)]
     sizes = [tuple(d * (b + k * (1 + i)) for i, (b, d) in enumerate(zip(blocks, step, strict=True))) for k in range(4)]
-    return [ctx.claims.legal(size) for size in sizes]
+    return [ctx.capabilities.legal(size) for size in sizes]

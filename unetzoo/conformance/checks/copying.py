@@ -131,7 +131,7 @@ def check_save_pretrained(ctx: Context) -> Measurement | None:
             json.loads(path.read_text(encoding="utf-8"))
     stored = _read(folder)
     state = {n: t for n, t in model.state_dict().items() if isinstance(t, Tensor)}
-    lost = sorted(set(state) - set(stored) - {n for group in ctx.claims.tied for n in group})
+    lost = sorted(set(state) - set(stored) - {n for group in ctx.capabilities.tied for n in group})
     expect(not lost, f"the weights file lacks {listing(lost)}", len(lost), 0)
     changed = [n for n, t in stored.items() if n not in state or not torch.equal(t, state[n])]
     expect(not changed, f"the weights file holds other values than the network for {listing(changed)}", len(changed), 0)

@@ -1,4 +1,4 @@
-"""What only a CUDA device can show: agreement with the CPU, streams, determinism, synchronisation, graphs."""
+"""What only a CUDA device can show: agreement with the CPU, streams, determinism, synchronization, graphs."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def check_deterministic_algorithms(ctx: Context) -> Measurement | None:
     mode. So do the usual ones of volumes, for which torch has no other: these are excused where nothing is declared.
     """
     ctx.require_cuda()
-    ctx.require(ctx.claims.deterministic_cuda, "claims deterministic_cuda=False")
+    ctx.require(ctx.capabilities.deterministic_cuda, "capabilities deterministic_cuda=False")
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # read when a handle is made; the runner puts it back
     torch.backends.cudnn.benchmark = False
     runs = []
@@ -106,7 +106,7 @@ def _excused(ctx: Context) -> Iterator[None]:
         yield
     except RuntimeError as error:
         refused = re.search(rf"({_ONLY_KERNELS_OF_VOLUMES})\w* does not have a deterministic", str(error))
-        if refused and "deterministic_cuda" not in ctx.claims.declared:
+        if refused and "deterministic_cuda" not in ctx.capabilities.declared:
             reason = f"torch has no deterministic backward for {refused[1]}, and deterministic_cuda is not declared"
             raise NotApplicable(reason) from error
         raise
@@ -145,7 +145,7 @@ def check_cuda_graph(ctx: Context) -> Measurement | None:
             ctx.outputs(model, static)
     torch.cuda.current_stream(ctx.device).wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    hint = "A capture allows no synchronisation, no copy from the CPU and no shape that depends on values"
+    hint = "A capture allows no synchronization, no copy from the CPU and no shape that depends on values"
     with blame("the capture of an eval forward in a CUDA graph", hint), torch.cuda.graph(graph):
         captured: Tensor = ctx.output(model, static)
     found = []

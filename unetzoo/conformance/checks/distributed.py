@@ -117,7 +117,7 @@ def check_fsdp(ctx: Context) -> Measurement | None:
 
     A layer that is called around its block's forward meets parameters that are not gathered.
     """
-    ctx.require("fsdp" in ctx.claims.supports, "does not claim fsdp")
+    ctx.require("fsdp" in ctx.capabilities.supports, "does not declare fsdp")
     ctx.require_cuda()
     reports, errors = _launch(ctx, _sharded_step, world_size=1)
     if errors or not reports:

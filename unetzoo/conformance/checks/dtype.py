@@ -39,7 +39,7 @@ def check_no_hidden_cast(ctx: Context) -> Measurement:
     for training, size in cases:
         model, x = models[training], ctx.input(size=size)
         with torch.set_grad_enabled(training):
-            found = list(dict.fromkeys(other_floats(model, x, ctx.claims.casts)))
+            found = list(dict.fromkeys(other_floats(model, x, ctx.capabilities.casts)))
         expect(
             not found,
             f"in a float64 {'training' if training else 'eval'} forward of {list(size)} {len(found)} operations saw "
@@ -73,9 +73,9 @@ def check_float16_large_image(ctx: Context) -> None:
 
     A sum over such an image, as in an average taken by hand, passes 65504.
     """
-    ctx.require(ctx.claims.fixed_size is None, "claims a fixed size")
-    side = math.ceil((2.5 * 65504) ** (1 / ctx.claims.ndim))
-    size = ctx.claims.legal((side,) * ctx.claims.ndim)
+    ctx.require(ctx.capabilities.fixed_size is None, "declares a fixed size")
+    side = math.ceil((2.5 * 65504) ** (1 / ctx.capabilities.ndim))
+    size = ctx.capabilities.legal((side,) * ctx.capabilities.ndim)
     x = 1 + ctx.input(1, size=size, dtype=torch.float16)
     model = ctx.eval_model(dtype=torch.float32)
     try:
@@ -214,8 +214,8 @@ def _losses(ctx: Context, dtype: torch.dtype, rate: float, name: str, hint: str)
 
 @contextmanager
 def _reliable_conv3d(ctx: Context) -> Iterator[None]:
-    """On the CPU in 3-D, without oneDNN: it leaves bfloat16 weight gradients of small maps uninitialised."""
-    if ctx.device.type == "cpu" and ctx.claims.ndim == 3:
+    """On the CPU in 3-D, without oneDNN: it leaves bfloat16 weight gradients of small maps uninitialized."""
+    if ctx.device.type == "cpu" and ctx.capabilities.ndim == 3:
         with torch.backends.mkldnn.flags(enabled=False):
             yield
     else:

@@ -13,8 +13,8 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor, nn
 
+from unetzoo.conformance.capabilities import Axes
 from unetzoo.conformance.check import FORWARD, Measurement, Unavailable, agree, check, expect, worst
-from unetzoo.conformance.claims import Axes
 from unetzoo.conformance.context import Context, tensors_in
 from unetzoo.conformance.tracing import blame
 
@@ -42,7 +42,9 @@ def check_export_dynamic(ctx: Context) -> Measurement | None:
 
     ``int()``, numpy and arithmetic on a cached size turn the example's size into a constant of the program.
     """
-    ctx.require(_sizes_vary(ctx), "claims a fixed size, or is 1-D, where torch itself fixes the size of a max pooling")
+    ctx.require(
+        _sizes_vary(ctx), "declares a fixed size, or is 1-D, where torch itself fixes the size of a max pooling"
+    )
     model, x = ctx.eval_model(dtype=torch.float32), ctx.input(size=_aligned(ctx, 0), dtype=torch.float32)
     module = _program(model, x, _dynamic(x)).module()
     return worst(_compare(ctx, model, module, other, "the exported program") for other in _other_sizes(ctx))
@@ -56,7 +58,7 @@ def check_onnx(ctx: Context) -> Measurement | None:
     if missing:
         raise Unavailable(f"needs the packages {', '.join(missing)}: pip install unetzoo[export]")
     if torch.__version__ < "2.7":
-        raise Unavailable("needs torch 2.7: the ONNX exporter before it fails on batch normalisation and on resizing")
+        raise Unavailable("needs torch 2.7: the ONNX exporter before it fails on batch normalization and on resizing")
     import onnxruntime
 
     vary = _sizes_vary(ctx)
@@ -95,7 +97,7 @@ def check_jit_trace(ctx: Context) -> Measurement | None:
 @torch.no_grad()
 def check_aoti(ctx: Context) -> Measurement | None:
     """An AOTInductor package of the exported network loads and agrees."""
-    ctx.require("aoti" in ctx.claims.supports, "does not claim aoti")
+    ctx.require("aoti" in ctx.capabilities.supports, "does not declare aoti")
     compiler = os.environ.get("CXX", "g++")
     if shutil.which(compiler) is None:
         raise Unavailable(f"needs a C++ compiler; {compiler!r} is not on the path")
@@ -138,7 +140,7 @@ def _others(ctx: Context) -> list[Tensor]:
 
 
 def _sizes_vary(ctx: Context) -> bool:
-    return ctx.claims.fixed_size is None and ctx.claims.ndim > 1
+    return ctx.capabilities.fixed_size is None and ctx.capabilities.ndim > 1
 
 
 def _aligned(ctx: Context, factor: int, order: int = 1) -> Axes:
@@ -146,9 +148,9 @@ def _aligned(ctx: Context, factor: int, order: int = 1) -> Axes:
 
     Twice the stride at the least: a program is captured for a length of one alone, or for all others.
     """
-    step = [math.lcm(d, ctx.claims.coarsest_stride) for d in ctx.claims.divisor]
+    step = [math.lcm(d, ctx.capabilities.coarsest_stride) for d in ctx.capabilities.divisor]
     wanted = tuple(d * (max(2, -(-s // d)) + factor) for s, d in zip(ctx.size[::order], step, strict=True))
-    return ctx.claims.legal(wanted)
+    return ctx.capabilities.legal(wanted)
 
 
 def _other_sizes(ctx: Context) -> list[Tensor]:

@@ -59,7 +59,7 @@ def check_vmap_jvp(ctx: Context) -> Measurement | None:
 
     Ensembles, per-sample gradients and Hessian-vector products are built on these.
     """
-    ctx.require("functorch" in ctx.claims.supports, "does not claim functorch")
+    ctx.require("functorch" in ctx.capabilities.supports, "does not declare functorch")
     model = ctx.eval_model()
     x, tangent = ctx.input(), ctx.input(seed=1)
 

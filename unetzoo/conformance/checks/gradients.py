@@ -89,7 +89,7 @@ def check_param_grads(ctx: Context) -> None:
     model's size for nothing, and is decayed but never trained.
     """
     model = ctx.train_model()
-    parameters = {n: p for n, p in model.named_parameters() if n not in ctx.claims.frozen}
+    parameters = {n: p for n, p in model.named_parameters() if n not in ctx.capabilities.frozen}
     off = [n for n, p in parameters.items() if not p.requires_grad]
     expect(not off, f"requires_grad is off as built for {listing(off)}; declare them as 'frozen' if that is intended")
     missing = dict.fromkeys(parameters, 0)
@@ -123,7 +123,7 @@ def check_param_grads_nonzero(ctx: Context) -> Measurement:
     """No weight's gradient is identically zero once the weights are off their special initial values.
 
     A gradient that is multiplied by zero, or that stops at a dead activation, looks healthy to ``grad is not None``.
-    Biases and scales are left out: a bias in front of a normalisation has no gradient by right. A weight is confirmed
+    Biases and scales are left out: a bias in front of a normalization has no gradient by right. A weight is confirmed
     at twice the size: attention over a single token has none either. None at all is for check_param_grads.
     Of convolutions and linear layers the channels count: a skip of zeros, or features that nothing reads. A ReLU that
     never fires is another one with other weights: what counts is a sixteenth of the channels, two at least, under eight
@@ -132,7 +132,7 @@ def check_param_grads_nonzero(ctx: Context) -> Measurement:
     weights: dict[str, float] = {}
     channels: dict[tuple[str, int], Tensor] = {}
     for seed, factor in enumerate((1, 2, 1, 1, 1, 1, 1, 1)):
-        size = ctx.claims.legal(tuple(factor * s for s in ctx.size))
+        size = ctx.capabilities.legal(tuple(factor * s for s in ctx.size))
         for training in (True, False):
             model = ctx.train_model(perturb=True, seed=seed) if training else ctx.eval_model(seed=seed)
             fed = _fed_by_constants(model)
@@ -203,10 +203,10 @@ def check_gradcheck(ctx: Context) -> Measurement | None:
     """Gradients agree with finite differences along random directions.
 
     A wrong custom backward, or a path hidden by ``detach`` or ``.data``, trains, but towards the wrong place. In
-    training mode the bound is wider: spectral normalisation rightly holds its power iteration constant. So it is where
+    training mode the bound is wider: spectral normalization rightly holds its power iteration constant. So it is where
     a part computes in float32, whose rounding is no small part of so small differences.
     """
-    ctx.require(not ctx.claims.surrogate_gradients, "surrogate_gradients is claimed")
+    ctx.require(not ctx.capabilities.surrogate_gradients, "surrogate_gradients is declared")
     bound = 1e-2 if other_floats(ctx.eval_model(), ctx.input()) else 1e-4
     return worst([_gradcheck(ctx, training=False, bound=bound), _gradcheck(ctx, training=True, bound=5e-2)])
 

@@ -62,7 +62,7 @@ def _stages(ctx: Context) -> Iterator[str]:
         f"at size {list(odd)}": ctx.input(size=odd, dtype=torch.float32),
         "of one image": x[:1],
         "without a channel axis": x[:, 0],
-        "at a size that may be illegal": x[..., :-1] if max(ctx.claims.divisor) > 1 else x[..., :1],
+        "at a size that may be illegal": x[..., :-1] if max(ctx.capabilities.divisor) > 1 else x[..., :1],
         "of a float64 network": x.double(),
     }
     for (what, given), train in itertools.product(rare.items(), (True, False)):
@@ -226,12 +226,12 @@ def check_state_dict_stable(ctx: Context) -> None:
 def check_module_reuse(ctx: Context) -> None:
     """Every layer that owns parameters is called once a forward, unless it is declared in `reused`."""
     calls = _calls(ctx, ctx.train_model(dtype=torch.float32))
-    many = {name: n for name, n in calls.items() if n > 1 and not _declared(name, ctx.claims.reused)}
+    many = {name: n for name, n in calls.items() if n > 1 and not _declared(name, ctx.capabilities.reused)}
     expect(
         not many,
         f"called more than once in one forward: {dict(list(many.items())[:4])}. One layer serves several places "
         "by mistake, "
-        "or declare it in the claim `reused`",
+        "or declare it in the capability `reused`",
     )
 
 
@@ -259,7 +259,7 @@ def check_hooks_fire(ctx: Context) -> None:
     owners: set[str] = set()
     for name, module in model.named_modules():
         # What is declared as frozen is kept for checkpoints, whether it is used or not.
-        learning = [n for n, _ in module.named_parameters(name, recurse=False) if n not in ctx.claims.frozen]
+        learning = [n for n, _ in module.named_parameters(name, recurse=False) if n not in ctx.capabilities.frozen]
         if learning and name not in inside:
             owners.add(name)
         module.register_forward_hook(lambda *_, name=name: fired.update([name]))

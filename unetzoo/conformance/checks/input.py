@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from unetzoo.conformance.capabilities import Axes
 from unetzoo.conformance.check import CheckFailed, Measurement, agree, check, expect
-from unetzoo.conformance.claims import Axes
 from unetzoo.conformance.context import Context
 from unetzoo.conformance.failure import describe
 from unetzoo.conformance.shapes import REFUSALS, expect_honest_size, expect_shape, illegal_sizes
@@ -28,7 +28,7 @@ def check_in_channels(ctx: Context) -> None:
                 out = ctx.output(model, ctx.input(channels=channels, dtype=torch.float32))
         except Exception as error:
             raise CheckFailed(f"built with in_channels={channels}: {describe(error)}") from error
-        wanted = [2, ctx.num_classes, *ctx.claims.output_size(ctx.size)]
+        wanted = [2, ctx.num_classes, *ctx.capabilities.output_size(ctx.size)]
         expect(list(out.shape) == wanted, f"in_channels={channels} gave {list(out.shape)}, expected {wanted}")
         _expect_refused(
             model,
@@ -133,13 +133,13 @@ def _that_speaks(ctx: Context, x: Tensor) -> nn.Module:
 
 @check()
 def check_min_size(ctx: Context) -> None:
-    """The minimum size and its neighbours, mixed over the axes, work in eval and training mode."""
-    claims = ctx.claims
-    ctx.require(claims.fixed_size is None, "the network has one fixed size")
-    low = claims.legal(claims.min_size)
+    """The minimum size and its neighbors, mixed over the axes, work in eval and training mode."""
+    capabilities = ctx.capabilities
+    ctx.require(capabilities.fixed_size is None, "the network has one fixed size")
+    low = capabilities.legal(capabilities.min_size)
     sizes = [low] + [
-        tuple(s + k * d * (a == axis) for a, (s, d) in enumerate(zip(low, claims.divisor, strict=True)))
-        for axis in range(claims.ndim)
+        tuple(s + k * d * (a == axis) for a, (s, d) in enumerate(zip(low, capabilities.divisor, strict=True)))
+        for axis in range(capabilities.ndim)
         for k in (1, 3)
     ]
     for train in (False, True):
@@ -151,16 +151,16 @@ def check_min_size(ctx: Context) -> None:
                     out = ctx.output(model, ctx.input(size=size, dtype=torch.float32))
             except Exception as error:
                 raise CheckFailed(
-                    f"{list(size)} is legal (minimum {list(claims.min_size)}, multiples of "
-                    f"{list(claims.divisor)}) but in "
+                    f"{list(size)} is legal (minimum {list(capabilities.min_size)}, multiples of "
+                    f"{list(capabilities.divisor)}) but in "
                     f"{mode} mode: {describe(error)}"
                 ) from error
             expect_shape(ctx, out, 2, size, f"in {mode} mode ")
     if _is_ours(model):
-        below = tuple(max(1, s - d) for s, d in zip(low, claims.divisor, strict=True))
+        below = tuple(max(1, s - d) for s, d in zip(low, capabilities.divisor, strict=True))
         if min(low) > 1:
             _expect_value_error(ctx, below, "below the declared minimum")
-    elif not any(claims.margin) and not {"divisor", "min_size"} & claims.declared:
+    elif not any(capabilities.margin) and not {"divisor", "min_size"} & capabilities.declared:
         model.eval()
         for size in _small_sizes(ctx):
             expect_honest_size(ctx, model, size)
@@ -171,11 +171,11 @@ def _small_sizes(ctx: Context) -> Iterator[Axes]:
 
     What is no multiple is left out: where maps are added, one of a single pixel fits any other by broadcasting.
     """
-    claims = ctx.claims
+    capabilities = ctx.capabilities
     for few in (1, 2, 3, 6):
-        one = [tuple(few if a == axis else s for a, s in enumerate(ctx.size)) for axis in range(claims.ndim)]
-        for size in (*one, (few,) * claims.ndim):
-            if all(n % d == o for n, d, o in zip(size, claims.divisor, claims.size_offset, strict=True)):
+        one = [tuple(few if a == axis else s for a, s in enumerate(ctx.size)) for axis in range(capabilities.ndim)]
+        for size in (*one, (few,) * capabilities.ndim):
+            if all(n % d == o for n, d, o in zip(size, capabilities.divisor, capabilities.size_offset, strict=True)):
                 yield size
 
 
@@ -185,17 +185,17 @@ def check_divisor(ctx: Context) -> None:
 
     A network that answers what is off it along all axes alike, and refuses what is off along one, pads the wrong axis.
     """
-    claims = ctx.claims
-    ctx.require(max(claims.divisor) > 1 and claims.fixed_size is None, "every size is legal")
-    ctx.require(not any(claims.margin), "the network crops its output")
+    capabilities = ctx.capabilities
+    ctx.require(max(capabilities.divisor) > 1 and capabilities.fixed_size is None, "every size is legal")
+    ctx.require(not any(capabilities.margin), "the network crops its output")
     model = ctx.eval_model(dtype=torch.float32)
     sizes = list(illegal_sizes(ctx))
     if _is_ours(model):
         for size in sizes:
-            _expect_value_error(ctx, size, f"not a multiple of {list(claims.divisor)}")
+            _expect_value_error(ctx, size, f"not a multiple of {list(capabilities.divisor)}")
         return
     refused = [list(size) for size in sizes if not expect_honest_size(ctx, model, size)]
-    alike = tuple(s + (d > 1) for s, d in zip(ctx.size, claims.divisor, strict=True))
+    alike = tuple(s + (d > 1) for s, d in zip(ctx.size, capabilities.divisor, strict=True))
     expect(
         not refused or alike in sizes or not expect_honest_size(ctx, model, alike),
         f"an image of {list(alike)} is answered and {refused} are refused: where a map is padded or cropped to another "
@@ -207,7 +207,7 @@ def check_divisor(ctx: Context) -> None:
 def _expect_one_rule(ctx: Context, model: nn.Module) -> None:
     """A network that tests its sizes itself, by a ValueError, tests all of them, and names the right number."""
     told: dict[Axes, Exception] = {}
-    for axis, divisor in enumerate(ctx.claims.divisor):
+    for axis, divisor in enumerate(ctx.capabilities.divisor):
         for step in {1, divisor // 2} - {divisor, 0}:
             size = tuple(s + step * (a == axis) for a, s in enumerate(ctx.size))
             try:
@@ -250,7 +250,7 @@ def _expect_value_error(ctx: Context, size: Axes, rule: str) -> None:
 @check()
 def check_batch_one_train(ctx: Context) -> None:
     """A batch of one can be trained on."""
-    ctx.require(ctx.claims.batch1_train, "batch1_train=False is claimed")
+    ctx.require(ctx.capabilities.batch1_train, "batch1_train=False is declared")
     trained = []
     for batch in (1, 2):
         model = ctx.train_model(dtype=torch.float32)
@@ -259,13 +259,13 @@ def check_batch_one_train(ctx: Context) -> None:
             loss.backward()
         except Exception as error:
             raise CheckFailed(
-                f"training on a batch of {batch}, images of {list(ctx.size)}: {describe(error)}. Batch normalisation "
-                "after global pooling has one value a channel; use another normalisation there"
+                f"training on a batch of {batch}, images of {list(ctx.size)}: {describe(error)}. Batch normalization "
+                "after global pooling has one value a channel; use another normalization there"
             ) from error
         expect(bool(loss.isfinite()), f"training on a batch of {batch}, the loss is {float(loss)}")
         trained.append({name for name, p in model.named_parameters() if p.grad is not None})
     # What is drawn by chance may differ between any two steps.
-    skipped = [] if ctx.claims.stochastic_train else sorted(trained[1] - trained[0])
+    skipped = [] if ctx.capabilities.stochastic_train else sorted(trained[1] - trained[0])
     expect(
         not skipped,
         f"in a batch of one {listing(skipped)} received no gradient, in a batch of two they did: a layer is skipped "
@@ -282,8 +282,8 @@ def check_empty_batch(ctx: Context) -> None:
             with torch.no_grad():
                 out = ctx.output(model, ctx.input(0, size))
         except REFUSALS as error:
-            ctx.require(ctx.claims.empty_batch, f"not claimed, and refused with {type(error).__name__}")
-            raise CheckFailed(f"an empty batch is claimed to work: {describe(error)}") from error
+            ctx.require(ctx.capabilities.empty_batch, f"not declared, and refused with {type(error).__name__}")
+            raise CheckFailed(f"an empty batch is declared to work: {describe(error)}") from error
         expect_shape(ctx, out, 0, size)
         expect(out.dtype == torch.float64, f"of a float64 network an empty batch gave {out.dtype}")
 
@@ -311,14 +311,14 @@ def check_invalid_input(ctx: Context) -> None:
     _expect_refused(model, good.unsqueeze(-1), f"an input of {good.dim() + 1} axes")
     _expect_refused(model, good.flatten(2)[..., 0], "an input of 2 axes")
     networks = {expected: model}
-    with contextlib.suppress(*REFUSALS):  # check_in_channels has a builder that takes no grey images
+    with contextlib.suppress(*REFUSALS):  # check_in_channels has a builder that takes no gray images
         networks[1] = ctx.eval_model(dtype=torch.float32, in_channels=1)
     for channels, network in networks.items():
         # torch's own layers take (C, *S) for a single image, with the right channels: a batch of maps is none.
         maps = ctx.input(1, channels=channels + 1, dtype=torch.float32)[0]
         what = f"an input of {maps.dim()} axes, {list(maps.shape)}, on a network built with in_channels={channels}"
         _expect_refused(network, maps, what)
-    single, got = [ctx.num_classes, *ctx.claims.output_size(ctx.size)], None
+    single, got = [ctx.num_classes, *ctx.capabilities.output_size(ctx.size)], None
     with torch.no_grad(), contextlib.suppress(*REFUSALS):
         got = list(ctx.output(model, good[0]).shape)
     expect(

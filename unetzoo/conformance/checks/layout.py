@@ -1,4 +1,4 @@
-"""Memory layout: any strides of the input give the same result, and channels-last stays where it is claimed."""
+"""Memory layout: any strides of the input give the same result, and channels-last stays where it is declared."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ _HINT = "Use reshape or flatten instead of view, and nothing that counts on the 
 
 
 def _channels_last(ctx: Context) -> torch.memory_format:
-    ctx.require(ctx.claims.ndim in (2, 3), f"channels-last is defined in 2-D and 3-D, not {ctx.claims.ndim}-D")
-    return torch.channels_last if ctx.claims.ndim == 2 else torch.channels_last_3d
+    ctx.require(
+        ctx.capabilities.ndim in (2, 3), f"channels-last is defined in 2-D and 3-D, not {ctx.capabilities.ndim}-D"
+    )
+    return torch.channels_last if ctx.capabilities.ndim == 2 else torch.channels_last_3d
 
 
 @check(requires=BACKWARD, devices="both")
@@ -88,11 +90,11 @@ def _agree(actual: _Run, expected: _Run, case: str, tolerance: float) -> list[Me
 @check(requires=FORWARD, devices="both", level="advice")
 @torch.no_grad()
 def check_memory_format_kept(ctx: Context) -> Measurement:
-    """The channels-last layout survives to the input of every layer, where that is claimed.
+    """The channels-last layout survives to the input of every layer, where that is declared.
 
     A layer that makes it contiguous again costs a copy there and back, and the speed that the layout was chosen for.
     """
-    ctx.require(ctx.claims.keeps_channels_last, "does not claim keeps_channels_last")
+    ctx.require(ctx.capabilities.keeps_channels_last, "does not declare keeps_channels_last")
     memory_format = _channels_last(ctx)
     model = ctx.eval_model(dtype=torch.float32).to(memory_format=memory_format)
     lost: list[str] = []
@@ -102,7 +104,12 @@ def check_memory_format_kept(ctx: Context) -> Measurement:
         def hook(_: nn.Module, args: tuple[object, ...]) -> None:
             for t in args:
                 # A map with one channel or one pixel has both layouts at once and says nothing.
-                if isinstance(t, Tensor) and t.dim() == ctx.claims.ndim + 2 and t.shape[1] > 1 and t[0, 0].numel() > 1:
+                if (
+                    isinstance(t, Tensor)
+                    and t.dim() == ctx.capabilities.ndim + 2
+                    and t.shape[1] > 1
+                    and t[0, 0].numel() > 1
+                ):
                     seen.append(name)
                     if not t.is_contiguous(memory_format=memory_format):
                         lost.append(f"{name} ({type(module).__name__}, {list(t.shape)})")

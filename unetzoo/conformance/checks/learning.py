@@ -86,7 +86,7 @@ def _task(ctx: Context) -> tuple[Tensor, Tensor]:
     """Two images and the class of every pixel: random 4 x 4 blocks, shown as a shade from -1 to 1 under noise."""
     generator = ctx.generator(5)
     classes = max(ctx.num_classes, 2)
-    blocks = torch.randint(classes, (2, 1, *[4] * ctx.claims.ndim), generator=generator)
+    blocks = torch.randint(classes, (2, 1, *[4] * ctx.capabilities.ndim), generator=generator)
     labels = F.interpolate(blocks.float(), size=ctx.size, mode="nearest").long().to(ctx.device)
     shade = torch.linspace(-1, 1, classes, device=ctx.device)[labels]
     return shade + 0.5 * ctx.input(dtype=torch.float32), labels[:, 0]
@@ -94,13 +94,13 @@ def _task(ctx: Context) -> tuple[Tensor, Tensor]:
 
 def _logits(ctx: Context, model: nn.Module, x: Tensor) -> list[Tensor]:
     """All training outputs, those that are stacked in one tensor along axis 1 taken apart."""
-    stacked = ctx.claims.ndim + 3
+    stacked = ctx.capabilities.ndim + 3
     return [t for out in ctx.outputs(model, x) for t in (out.unbind(1) if out.dim() == stacked else (out,))]
 
 
 def _cross_entropy(ctx: Context, logits: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy of logits that lie over the middle of the input, or of coarser ones."""
-    for axis, (whole, part) in enumerate(zip(ctx.size, ctx.claims.output_size(ctx.size), strict=True), start=1):
+    for axis, (whole, part) in enumerate(zip(ctx.size, ctx.capabilities.output_size(ctx.size), strict=True), start=1):
         labels = labels.narrow(axis, (whole - part) // 2, part)
     labels = F.interpolate(labels[:, None].float(), size=logits.shape[2:], mode="nearest")[:, 0].long()
     if logits.shape[1] == 1:

@@ -138,7 +138,7 @@ _TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 @check(requires=BACKWARD, devices="cuda", level="advice", cost="slow")
 def check_peak_memory(ctx: Context) -> Measurement:
     """A training step's peak memory on CUDA is within 10 % of the declared number."""
-    declared, size = ctx.claims.peak_memory, ctx.claims.macs_size
+    declared, size = ctx.capabilities.peak_memory, ctx.capabilities.macs_size
     ctx.require(declared is not None and size is not None, "declares no peak_memory at a macs_size")
     assert declared is not None
     ctx.require_cuda()

@@ -50,7 +50,7 @@ def check_norm_stats(ctx: Context) -> None:
     if _runs(ctx, model, ctx.input(1, seed=2, dtype=torch.float32)):
         again = dict(model.named_buffers())
         still = [n for n in tracked if n in again and torch.equal(again[n], moved[n])]
-        expect(not still, f"a training forward of one image left {still[:4]} as they were: it is normalised otherwise")
+        expect(not still, f"a training forward of one image left {still[:4]} as they were: it is normalized otherwise")
     moved = {name: b.clone() for name, b in model.named_buffers()}
     model.eval()
     ctx.outputs(model, ctx.input(seed=3, dtype=torch.float32))
@@ -71,7 +71,7 @@ def _runs(ctx: Context, model: nn.Module, x: Tensor) -> bool:
 def check_train_eval_consistency(ctx: Context) -> Measurement | None:
     """With statistics taken from one batch and dropout off, training and eval mode agree on that batch.
 
-    To 1e-6 where batch normalisation is torch's, once its running variance, which torch estimates without bias, is put
+    To 1e-6 where batch normalization is torch's, once its running variance, which torch estimates without bias, is put
     back to that of the batch; and where there are no running statistics at all. Other layers with running statistics
     take them in ways of their own: there the modes may differ by half a standard deviation of the logits.
     """
@@ -83,7 +83,7 @@ def check_train_eval_consistency(ctx: Context) -> Measurement | None:
                     setattr(module, attribute, 0.0)
     x = ctx.input(4)
     tracked = {n: m for n, m in model.named_modules() if getattr(m, "running_mean", None) is not None}
-    shared = [n for n in tracked if any(f"{n}.".startswith(f"{reused}.") for reused in ctx.claims.reused)]
+    shared = [n for n in tracked if any(f"{n}.".startswith(f"{reused}.") for reused in ctx.capabilities.reused)]
     ctx.require(not shared, f"declared as reused: {listing(shared)}, whose statistics are of several places")
     with torch.no_grad():
         ctx.require(repeats(ctx, model, x), "training mode draws random numbers that no dropout module holds")
@@ -97,7 +97,7 @@ def check_train_eval_consistency(ctx: Context) -> Measurement | None:
         measured < bound,
         f"training and eval mode differ by {measured:.3g} standard deviations of the logits after the statistics "
         "were taken "
-        f"from the same batch, expected less than {bound}: one normalisation layer serves several places, eps "
+        f"from the same batch, expected less than {bound}: one normalization layer serves several places, eps "
         "differ, or another path is taken in one of the modes",
         measured,
         bound,
@@ -158,7 +158,7 @@ def check_mode_flags(ctx: Context) -> None:
         )
     if _runs(ctx, model.train(), x[:1]):
         _expect_flags(model, True, "after a training forward of one image")
-    # Frozen normalisation and dropout that samples are set layer by layer.
+    # Frozen normalization and dropout that samples are set layer by layer.
     leaves = [m for m in model.modules() if not list(m.children())]
     for mode in (True, False):
         model.train(mode)
@@ -180,7 +180,7 @@ def _expect_flags(model: nn.Module, mode: bool, when: str) -> None:
 
 @check()
 def check_stochastic_honest(ctx: Context) -> Measurement | None:
-    """Training mode is random exactly where dropout is claimed or held."""
+    """Training mode is random exactly where dropout is declared or held."""
     x = ctx.input()
     model = ctx.train_model()
     state = copy.deepcopy(model.state_dict())
@@ -206,12 +206,13 @@ def check_stochastic_honest(ctx: Context) -> Measurement | None:
             "and each step draws the same mask",
         )
     active = [name for name, m in model.named_modules() if _drops(m)]
-    if "stochastic_train" in ctx.claims.declared and not ctx.claims.stochastic_train:
+    if "stochastic_train" in ctx.capabilities.declared and not ctx.capabilities.stochastic_train:
         return agree(
             outputs[1], outputs[0], 0.0, "a training forward under another seed", "Undeclared noise or dropout"
         )
     expect(
-        random or not (active or ("stochastic_train" in ctx.claims.declared and ctx.claims.stochastic_train)),
+        random
+        or not (active or ("stochastic_train" in ctx.capabilities.declared and ctx.capabilities.stochastic_train)),
         f"training forwards under six seeds are equal, though {active[:4] or 'dropout is declared'}: it never fires",
     )
     return None

@@ -85,15 +85,18 @@ def _body_kept(
     expect(not thawed, f"{case} frozen parameters outside of the head require grad: {listing(thawed)}")
     new = [n for n, p in now.items() if n not in before or p is not before[n][0]]
     expect(bool(new), f"{case} no parameter is new: the head was not replaced")
-    still = [n for n in new if not now[n].requires_grad and n not in ctx.claims.frozen]
+    still = [n for n in new if not now[n].requires_grad and n not in ctx.capabilities.frozen]
     expect(not still, f"{case} the new parameters {listing(still)} do not require grad")
 
 
-def _method(ctx: Context, claim: str, names: Sequence[str]) -> str:
+def _method(ctx: Context, capability: str, names: Sequence[str]) -> str:
     """The name of the first of these methods that the network has. Raises NotApplicable where it has none."""
     model = ctx.build()
     found = next((n for n in names if callable(getattr(model, n, None))), None)
-    expect(found is not None or claim not in ctx.claims.supports, f"claims {claim}, but has none of {', '.join(names)}")
+    expect(
+        found is not None or capability not in ctx.capabilities.supports,
+        f"declares {capability}, but has none of {', '.join(names)}",
+    )
     ctx.require(found, f"the network has no {names[0]}")
     assert found is not None
     return found
@@ -115,8 +118,8 @@ def check_freeze_encoder(ctx: Context) -> None:
     try:
         getattr(model, name)()
     except (NotImplementedError, ConfigError) as error:
-        claimed = "supports" in ctx.claims.declared and "freeze_encoder" in ctx.claims.supports
-        ctx.require(claimed, f"not claimed, and freeze_encoder() is refused: {error}")
+        declared = "supports" in ctx.capabilities.declared and "freeze_encoder" in ctx.capabilities.supports
+        ctx.require(declared, f"not declared, and freeze_encoder() is refused: {error}")
         raise
     model.train()
     frozen = {n for n, p in model.named_parameters() if n in learned and not p.requires_grad}
@@ -187,15 +190,15 @@ def check_features(ctx: Context) -> None:
     """
     model = ctx.eval_model(dtype=torch.float32)
     encoder = getattr(model, "encoder", None)
-    declared: list[tuple[int, int | Sequence[int]]] = list(ctx.claims.features or _declared(encoder))
-    ctx.require(declared, "declares no features: neither the claim nor the encoder's channels and strides")
+    declared: list[tuple[int, int | Sequence[int]]] = list(ctx.capabilities.features or _declared(encoder))
+    ctx.require(declared, "declares no features: neither the capability nor the encoder's channels and strides")
     expect(isinstance(encoder, nn.Module), "declares features, but has no module called encoder")
     assert isinstance(encoder, nn.Module)
-    ctx.require(not any(ctx.claims.margin), "the network crops its features, so that they have no stride")
-    strides = [s if isinstance(s, Sequence) else (s,) * ctx.claims.ndim for _, s in declared]
+    ctx.require(not any(ctx.capabilities.margin), "the network crops its features, so that they have no stride")
+    strides = [s if isinstance(s, Sequence) else (s,) * ctx.capabilities.ndim for _, s in declared]
     coarsest = max(max(s) for s in strides)
-    size = ctx.claims.legal((2 * coarsest,) * ctx.claims.ndim)
-    sizes = (size, ctx.claims.legal(tuple(s + 2 * coarsest for s in size)))
+    size = ctx.capabilities.legal((2 * coarsest,) * ctx.capabilities.ndim)
+    sizes = (size, ctx.capabilities.legal(tuple(s + 2 * coarsest for s in size)))
     small, large = (_measure_features(ctx, model, encoder, size) for size in sizes)
     expect(
         len(small) == len(declared),
@@ -206,7 +209,7 @@ def check_features(ctx: Context) -> None:
         expect(channels == said, f"feature {level} has {channels} channels, {said} declared")
         # By how they grow, since a border that the encoder pads with adds the same to every size.
         steps = [(t - s, g - f) for s, t, f, g in zip(*sizes, at_small, at_large, strict=True)]
-        if ctx.claims.fixed_size is not None:
+        if ctx.capabilities.fixed_size is not None:
             steps = list(zip(size, at_small, strict=True))
         near = [abs(pixels / d - found) < 1 for (pixels, found), d in zip(steps, strides[level], strict=True)]
         expect(

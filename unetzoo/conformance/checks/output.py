@@ -33,7 +33,7 @@ def check_output_shape(ctx: Context) -> None:
             try:
                 out = ctx.output(model, ctx.input(size=size, dtype=torch.float32))
             except REFUSALS as error:
-                rule = f"minimum {list(ctx.claims.min_size)}, divisor {list(ctx.claims.divisor)}"
+                rule = f"minimum {list(ctx.capabilities.min_size)}, divisor {list(ctx.capabilities.divisor)}"
                 raise CheckFailed(f"{list(size)} is legal ({rule}) but raised {describe(error)}") from error
             expect_shape(ctx, out, 2, size)
         for batch in (1, 3, 9):
@@ -44,7 +44,7 @@ def check_output_shape(ctx: Context) -> None:
             expect_shape(ctx, out, batch, ctx.size, "in training mode ")
         _expect_training_sizes(ctx, model)
         model.eval()
-        if not {"divisor", "fixed_size", "margin"} & ctx.claims.declared and not any(ctx.claims.margin):
+        if not {"divisor", "fixed_size", "margin"} & ctx.capabilities.declared and not any(ctx.capabilities.margin):
             for size in illegal_sizes(ctx):
                 expect_honest_size(ctx, model, size)
 
@@ -52,7 +52,7 @@ def check_output_shape(ctx: Context) -> None:
 def _expect_training_sizes(ctx: Context, model: nn.Module) -> None:
     """A training output that is as large as a square image is as large as any; of coarse ones no axes are swapped."""
     square, *others = ctx.sizes()
-    if any(ctx.claims.margin):
+    if any(ctx.capabilities.margin):
         return
     whole = [out.shape[2:] for out in ctx.outputs(model, ctx.input(size=square, dtype=torch.float32))]
     for size in others:
@@ -72,7 +72,7 @@ def _expect_training_sizes(ctx: Context, model: nn.Module) -> None:
 @check()
 def check_output_type(ctx: Context) -> None:
     """Eval mode returns one tensor; training mode a tensor, or the declared list of logits, finest first."""
-    option: dict[str, object] = {"deep_supervision": True} if "deep_supervision" in ctx.claims.supports else {}
+    option: dict[str, object] = {"deep_supervision": True} if "deep_supervision" in ctx.capabilities.supports else {}
     for options in [{}, option] if option else [{}]:
         built = f" (built with {options})" if options else ""
         model = ctx.train_model(dtype=torch.float32, **options)  # type: ignore[arg-type]
@@ -112,7 +112,7 @@ def _expect_training_result(
         _expect_training_outputs(ctx, list(result), built, [batch, channels], default=default)
     else:
         expect(
-            default and ctx.claims.outputs_train == 1,
+            default and ctx.capabilities.outputs_train == 1,
             f"training mode{built} returned one tensor, expected a list of several logits",
         )
 
@@ -120,7 +120,7 @@ def _expect_training_result(
 def _expect_training_outputs(
     ctx: Context, outputs: list[object], built: str, leading: list[int], *, default: bool
 ) -> None:
-    claims = ctx.claims
+    capabilities = ctx.capabilities
     tensors = [t for t in outputs if isinstance(t, Tensor)]
     expect(
         len(tensors) == len(outputs),
@@ -128,8 +128,8 @@ def _expect_training_outputs(
     )
     if default:
         expect(
-            len(tensors) == claims.outputs_train,
-            f"training mode{built} returned {len(tensors)} tensors, declared outputs_train={claims.outputs_train}",
+            len(tensors) == capabilities.outputs_train,
+            f"training mode{built} gave {len(tensors)} tensors, declared outputs_train={capabilities.outputs_train}",
         )
     shapes = [list(t.shape) for t in tensors]
     expect(
@@ -141,10 +141,10 @@ def _expect_training_outputs(
     expect(not same, f"training outputs{built} {same} are equal in every pixel: one prediction is returned twice")
     pixels = [t[0, 0].numel() for t in tensors]
     expect(pixels == sorted(pixels, reverse=True), f"training outputs{built} are not finest first: {shapes}")
-    first = list(claims.output_size(ctx.size))
+    first = list(capabilities.output_size(ctx.size))
     expect(shapes[0][2:] == first, f"the finest training output{built} is {shapes[0][2:]}, expected {first}")
-    if default and claims.ds_strides is not None and "ds_strides" in claims.declared:
-        wanted = [[-(-s // stride) for s in first] for stride in claims.ds_strides]
+    if default and capabilities.ds_strides is not None and "ds_strides" in capabilities.declared:
+        wanted = [[-(-s // stride) for s in first] for stride in capabilities.ds_strides]
         expect(
             [s[2:] for s in shapes] == wanted, f"training outputs{built} are {shapes}, declared strides give {wanted}"
         )
@@ -177,9 +177,9 @@ def check_num_classes(ctx: Context) -> None:
         for index, output in enumerate(trained):
             got = list(output.shape)
             expect(
-                output.dim() == ctx.claims.ndim + 2 and got[:2] == [2, classes],
+                output.dim() == ctx.capabilities.ndim + 2 and got[:2] == [2, classes],
                 f"built with num_classes={classes}, output {index} of {len(trained)} in training mode is {got}, "
-                f"expected {[2, classes]} and {ctx.claims.ndim} spatial axes",
+                f"expected {[2, classes]} and {ctx.capabilities.ndim} spatial axes",
             )
 
 
@@ -189,9 +189,9 @@ BALANCE = 0.03
 
 @check()
 def check_raw_logits(ctx: Context) -> Measurement | None:
-    """Outputs are raw logits: both signs, no bound, no normalisation over the classes."""
+    """Outputs are raw logits: both signs, no bound, no normalization over the classes."""
     growth = [g for classes in (1, 2, 3, 7) for g in _growth(ctx, classes)]
-    if ctx.claims.outputs_train > 1:  # the finest of them is the eval mode's
+    if ctx.capabilities.outputs_train > 1:  # the finest of them is the eval mode's
         growth += [g for classes in (1, 2) for g in _growth(ctx, classes, training=True)[1:]]
     return Measurement(min(growth), 3)
 
@@ -203,7 +203,7 @@ def _growth(ctx: Context, classes: int, *, training: bool = False) -> list[float
     for seed in range(8):
         loud = _loud_outputs(ctx, classes, 4.0, seed, training=training)
         for out in loud:
-            _expect_unnormalised(out)
+            _expect_unnormalized(out)
         before = extremes or [[] for _ in loud]
         extremes = [[*old, float(out.min()), float(out.max())] for old, out in zip(before, loud, strict=True)]
         if not any(ratios):  # a gate may silence some of the networks
@@ -258,7 +258,7 @@ def _loud_outputs(ctx: Context, classes: int, factor: float, seed: int, *, train
         return ctx.outputs(model.train(training), 10 * ctx.input(seed=seed))
 
 
-def _expect_unnormalised(out: Tensor) -> None:
+def _expect_unnormalized(out: Tensor) -> None:
     if out.shape[1] < 2:
         return
     total, log_total = out.sum(1), out.logsumexp(1)

@@ -154,45 +154,50 @@ def check_create_seeded(ctx: Context) -> None:
 
 
 def _looks_random(values: Tensor, *, layer: bool) -> bool:
-    """Whether the values look drawn: no two are alike and, where it is no layer's weight, neighbours are not either.
+    """Whether the values look drawn: no two are alike and, where it is no layer's weight, neighbors are not either.
 
     Kernels that are the same by design, such as bilinear ones, repeat their values; tables of sines change slowly.
     """
     size = values.detach().abs()
     if len(size.unique()) <= 0.9 * size.numel():
         return False
-    centred = values.detach() - values.mean()
-    steps = [(centred.roll(1, axis) * centred).mean() / centred.var() for axis, n in enumerate(values.shape) if n > 2]
+    centered = values.detach() - values.mean()
+    steps = [
+        (centered.roll(1, axis) * centered).mean() / centered.var() for axis, n in enumerate(values.shape) if n > 2
+    ]
     return layer or (values.numel() >= 64 and all(abs(float(step)) < 0.3 for step in steps))
 
 
 @check(requires=CREATE)
 def check_metadata(ctx: Context) -> Measurement | None:
     """Declared parameter and multiply-accumulate counts are those measured."""
-    claims = ctx.claims
-    ctx.require(claims.num_params is not None or claims.macs is not None, "no parameter or operation count is claimed")
+    capabilities = ctx.capabilities
+    ctx.require(
+        capabilities.num_params is not None or capabilities.macs is not None,
+        "no parameter or operation count is declared",
+    )
     with torch.device("meta"):
-        model = ctx.build(in_channels=claims.default_in_channels, num_classes=claims.default_num_classes)
+        model = ctx.build(in_channels=capabilities.default_in_channels, num_classes=capabilities.default_num_classes)
     count = sum(p.numel() for p in model.parameters())
-    if claims.num_params is not None:
+    if capabilities.num_params is not None:
         expect(
-            count == claims.num_params,
-            f"{count} parameters, declared {claims.num_params} (ratio {count / claims.num_params:.4f})",
+            count == capabilities.num_params,
+            f"{count} parameters, declared {capabilities.num_params} (ratio {count / capabilities.num_params:.4f})",
             count,
-            claims.num_params,
+            capabilities.num_params,
         )
-    if claims.macs is None or claims.macs_size is None:
+    if capabilities.macs is None or capabilities.macs_size is None:
         return Measurement(0.0, 0.0)
     model.eval()
-    channels = claims.default_in_channels or ctx.in_channels
+    channels = capabilities.default_in_channels or ctx.in_channels
     with FlopCounterMode(display=False) as counter:
-        tensors_in(model(torch.randn((1, channels, *claims.macs_size), device="meta")))
+        tensors_in(model(torch.randn((1, channels, *capabilities.macs_size), device="meta")))
     macs = counter.get_total_flops() / 2
-    error = abs(macs / claims.macs - 1)
+    error = abs(macs / capabilities.macs - 1)
     hint = "; the declared number counts FLOPs, two to a multiply-accumulate" if abs(error - 0.5) < 0.02 else ""
     expect(
         error <= MACS_TOLERANCE,
-        f"{macs:.4g} multiply-accumulates at {claims.macs_size}, declared {claims.macs:.4g}{hint}",
+        f"{macs:.4g} multiply-accumulates at {capabilities.macs_size}, declared {capabilities.macs:.4g}{hint}",
         error,
         MACS_TOLERANCE,
     )
@@ -217,7 +222,7 @@ else:
     import unetzoo
     unetzoo.info(name)
 found = [f"changed {c}" for c in before.changes()] + [f"opened a connection {o}" for o in opened]
-found += ["initialised CUDA"] if torch.cuda.is_initialized() else []
+found += ["initialized CUDA"] if torch.cuda.is_initialized() else []
 found += [f"moved the random generator of {g}" for g in before.rng_changes()]
 print("\\n" + json.dumps(found))
 """
@@ -267,7 +272,7 @@ def check_fresh_process(ctx: Context) -> Measurement | None:
         (ctx.tmp_path / "builder.pickle").write_bytes(pickle.dumps(ctx.builder))
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise NotApplicable(f"the builder cannot be sent to another process: {error}") from error
-    x = ctx.input(size=ctx.claims.legal(ctx.size[::-1])).cpu()
+    x = ctx.input(size=ctx.capabilities.legal(ctx.size[::-1])).cpu()
     torch.save(x, ctx.tmp_path / "input.pt")
     options = {"in_channels": ctx.in_channels, "num_classes": ctx.num_classes}
     arguments = json.dumps([sys.path, ctx.seed, options, str(ctx.tmp_path)])

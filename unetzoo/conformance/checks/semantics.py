@@ -211,10 +211,10 @@ def check_input_unmodified(ctx: Context) -> None:
         for wanted, graph in ((False, False), (False, True), (True, True)):
             _expect_untouched(ctx, ctx.train_model() if train else ctx.eval_model(), ctx.input(), wanted, graph)
     try:
-        grey = ctx.eval_model(in_channels=1)
+        gray = ctx.eval_model(in_channels=1)
     except REFUSALS:  # check_in_channels speaks of it
         return
-    _expect_untouched(ctx, grey, ctx.input(channels=1), False, False)
+    _expect_untouched(ctx, gray, ctx.input(channels=1), False, False)
 
 
 def _expect_untouched(ctx: Context, model: nn.Module, x: Tensor, wanted: bool, graph: bool) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from unetzoo.conformance.capabilities import Axes
 from unetzoo.conformance.check import Measurement, check, disagreement, expect
-from unetzoo.conformance.claims import Axes
 from unetzoo.conformance.context import Context
 from unetzoo.conformance.reach import period
 from unetzoo.conformance.shapes import REFUSALS
@@ -19,17 +19,19 @@ def check_border_pixels(ctx: Context) -> None:
     Networks that round a size down and fill up what is missing give an odd image a border of nothing.
     """
     model = ctx.eval_model()
-    fine = ctx.claims.path_strides is not None and 1 in ctx.claims.path_strides
+    fine = ctx.capabilities.path_strides is not None and 1 in ctx.capabilities.path_strides
     sizes = [s for s in ctx.sizes() if all(n >= least for n, least in zip(s, sorted(ctx.size), strict=False))]
     # A long line has few pixels a row, of which a ReLU may silence all; a long volume takes too much memory.
-    long = ctx.long_sizes()[:1] if ctx.claims.ndim == 2 else []
+    long = ctx.long_sizes()[:1] if ctx.capabilities.ndim == 2 else []
     for size in [*sizes, *long]:
-        few = size in long or ctx.claims.ndim == 3  # so many pixels a row that two images leave none unused by chance
+        few = (
+            size in long or ctx.capabilities.ndim == 3
+        )  # so many pixels a row that two images leave none unused by chance
         x = ctx.input(2 if few else 6, size).requires_grad_()
         out = ctx.output(model, x)
         (gradient,) = torch.autograd.grad(ctx.loss(out), x)
         used, lively = gradient.ne(0), out.detach().ne(out.detach()[:1])
-        for axis in range(ctx.claims.ndim):
+        for axis in range(ctx.capabilities.ndim):
             others = [d for d in range(x.dim()) if d != axis + 2]
             ignored = (~used.any(dim=others)).nonzero().flatten().tolist()
             dead = (~lively.any(dim=others)).nonzero().flatten().tolist()
@@ -37,7 +39,7 @@ def check_border_pixels(ctx: Context) -> None:
             expect(not ignored, f"{place}, pixels {ignored[:8]} have no influence on the output: they are cropped")
             expect(not dead, f"{place}, outputs {dead[:8]} are the same for every image: they are padding")
             repeated = _repeated(out.detach().movedim(axis + 2, 0)) if fine and size not in long else []
-            expect(not repeated, f"{place}, outputs {repeated} repeat their neighbours: they are made up")
+            expect(not repeated, f"{place}, outputs {repeated} repeat their neighbors: they are made up")
         if size == ctx.size:
             flat = [
                 c for c in range(out.shape[1]) if bool((out[:, c].std(dim=list(range(1, out.dim() - 1))) == 0).all())
@@ -63,18 +65,18 @@ def check_axis_symmetry(ctx: Context) -> Measurement | None:
     alone, breaks it elsewhere. Networks that treat their axes differently by design do so at every size, and are let
     pass.
     """
-    ctx.require(ctx.claims.ndim > 1, "there is one axis only")
+    ctx.require(ctx.capabilities.ndim > 1, "there is one axis only")
     model, mirrored = ctx.eval_model(), ctx.eval_model()
     with torch.no_grad():
         for parameter in mirrored.parameters():
-            if parameter.dim() == ctx.claims.ndim + 2 and parameter.shape[-1] == parameter.shape[-2]:
+            if parameter.dim() == ctx.capabilities.ndim + 2 and parameter.shape[-1] == parameter.shape[-2]:
                 parameter.copy_(parameter.transpose(-1, -2).clone())
-        square = ctx.claims.legal((max(2 * max(period(ctx.claims)), 8),) * ctx.claims.ndim)
-        base = ctx.claims.legal(tuple((2 + axis) * p for axis, p in enumerate(period(ctx.claims))))
+        square = ctx.capabilities.legal((max(2 * max(period(ctx.capabilities)), 8),) * ctx.capabilities.ndim)
+        base = ctx.capabilities.legal(tuple((2 + axis) * p for axis, p in enumerate(period(ctx.capabilities))))
         even = _asymmetry(ctx, model, mirrored, square)
         ctx.require(even <= 1e-9, "the axes are treated differently on squares of whole periods: by design")
         figures = []
-        odd = (ctx.claims.legal(tuple(b + k for b, k in zip(base, add, strict=True))) for add in _odd(base))
+        odd = (ctx.capabilities.legal(tuple(b + k for b, k in zip(base, add, strict=True))) for add in _odd(base))
         for size in dict.fromkeys((base, *odd)):
             figures.append(_asymmetry(ctx, model, mirrored, size))
             expect(
@@ -97,15 +99,15 @@ def check_mirror_symmetry(ctx: Context) -> Measurement | None:
     are networks whose strides differ between the axes. Tokens that are put back rows for columns turn by half a turn
     with the image, and are mirrored along no axis.
     """
-    ctx.require(ctx.claims.ndim > 1, "there is one axis only")
+    ctx.require(ctx.capabilities.ndim > 1, "there is one axis only")
     model = ctx.eval_model()
     steps = [getattr(module, "stride", 1) for module in model.modules()]
     ctx.require(
-        len(set(period(ctx.claims))) == 1 and all(len(set(s)) == 1 for s in steps if isinstance(s, tuple)),
+        len(set(period(ctx.capabilities))) == 1 and all(len(set(s)) == 1 for s in steps if isinstance(s, tuple)),
         "the strides differ between the axes",
     )
-    times = (2, 4) if ctx.claims.ndim == 2 else (2,) * ctx.claims.ndim  # a square hides swapped axes
-    x = ctx.input(1, ctx.claims.legal(tuple(n * p for n, p in zip(times, period(ctx.claims), strict=True))))
+    times = (2, 4) if ctx.capabilities.ndim == 2 else (2,) * ctx.capabilities.ndim  # a square hides swapped axes
+    x = ctx.input(1, ctx.capabilities.legal(tuple(n * p for n, p in zip(times, period(ctx.capabilities), strict=True))))
     expected = ctx.output(model, x).detach()
     axes = range(2, x.dim())
     found = [_mirror_error(ctx, x, expected, [axis]) for axis in axes]

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from unetzoo.conformance.capabilities import Axes, Capabilities
 from unetzoo.conformance.check import CheckFailed, Measurement, agree, check, expect, worst
-from unetzoo.conformance.claims import Axes, Claims
 from unetzoo.conformance.context import Context
 from unetzoo.conformance.paths import GLOBAL, path_spectrum
 from unetzoo.conformance.reach import extent, period, shift_error, space
@@ -22,10 +22,12 @@ MOST_PIXELS = 20_000
 @check()
 def check_path_strides(ctx: Context) -> None:
     """The paths from input to output have the declared strides, and every path that is connected carries something."""
-    claims = ctx.claims
-    ctx.require(not any(claims.margin), "the network crops its output, so that maps have no stride against the input")
+    capabilities = ctx.capabilities
+    ctx.require(
+        not any(capabilities.margin), "the network crops its output, so that maps have no stride against the input"
+    )
     model = ctx.eval_model()
-    x = ctx.input(1, _whole_periods(claims)).requires_grad_()
+    x = ctx.input(1, _whole_periods(capabilities)).requires_grad_()
     spectrum = path_spectrum(x, ctx.loss(ctx.output(model, x)))
     finite = tuple(s for s in spectrum.alive if s != GLOBAL)
     expect(
@@ -39,14 +41,14 @@ def check_path_strides(ctx: Context) -> None:
         "zero, or its "
         f"weights are; strides that carry: {[_name(s) for s in spectrum.alive]}",
     )
-    if "path_strides" in claims.declared and claims.path_strides is not None:
+    if "path_strides" in capabilities.declared and capabilities.path_strides is not None:
         expect(
-            finite == tuple(claims.path_strides),
-            f"paths of strides {finite} carry gradient, declared {tuple(claims.path_strides)}: a skip is dropped, "
-            "detached, "
+            finite == tuple(capabilities.path_strides),
+            f"paths of strides {finite} carry gradient, declared {tuple(capabilities.path_strides)}: "
+            "a skip is dropped, detached, "
             "added, or taken from another level",
         )
-    elif claims.no_skips:
+    elif capabilities.no_skips:
         expect(
             len(finite) == 1,
             f"paths of strides {finite} carry gradient, but no_skips is declared: something passes by the "
@@ -63,20 +65,20 @@ def check_path_strides(ctx: Context) -> None:
     _expect_paths_at_an_odd_size(ctx, model, finite)
 
 
-def _whole_periods(claims: Claims) -> Axes:
+def _whole_periods(capabilities: Capabilities) -> Axes:
     """A legal size at which no map is rounded; of volumes, where more would be costly, long along one axis alone."""
-    last = claims.ndim - 1
-    times = [2 + axis if claims.ndim < 3 else 1 + (axis == last) for axis in range(claims.ndim)]
-    rules = zip(period(claims), claims.min_size, times, strict=True)
-    return claims.legal(tuple(max(-(-least // p), n) * p for p, least, n in rules))
+    last = capabilities.ndim - 1
+    times = [2 + axis if capabilities.ndim < 3 else 1 + (axis == last) for axis in range(capabilities.ndim)]
+    rules = zip(period(capabilities), capabilities.min_size, times, strict=True)
+    return capabilities.legal(tuple(max(-(-least // p), n) * p for p, least, n in rules))
 
 
 def _expect_paths_at_an_odd_size(ctx: Context, model: nn.Module, strides: Axes) -> None:
     """A skip that is left out where sizes do not fit is missing at sizes off the period alone."""
-    step = max(period(ctx.claims))
-    size = ctx.claims.legal((-(-max(2 * step, 16) // step) * step - 1,) * ctx.claims.ndim)
+    step = max(period(ctx.capabilities))
+    size = ctx.capabilities.legal((-(-max(2 * step, 16) // step) * step - 1,) * ctx.capabilities.ndim)
     # In 1-D a padded map may be taken for one with its channels last; at any rank it has strides that fit no period.
-    padded = ctx.claims.ndim == 1 or any(step % stride for stride in strides)
+    padded = ctx.capabilities.ndim == 1 or any(step % stride for stride in strides)
     comparable = not padded and len(strides) > 1 and any(s % step for s in size)
     if not comparable or math.prod(size) > MOST_PIXELS:
         return
@@ -111,15 +113,15 @@ def _holes(strides: Axes) -> list[int]:
 @check(cost="slow")
 def check_translation_equivariance(ctx: Context) -> Measurement | None:
     """Shifting the input by the period shifts the output alike, away from the borders."""
-    claims = ctx.claims
-    radius = claims.receptive_field
+    capabilities = ctx.capabilities
+    radius = capabilities.receptive_field
     if radius is None:
         ctx.require(False, "no receptive field is known: global context, or too wide to measure")
         return None
-    shift = claims.shift_period
+    shift = capabilities.shift_period
     if shift is None:
         _expect_no_single_axis(ctx, radius)
-        ctx.require(False, "no shift period is claimed or found: absolute positions or aligned-corner resampling")
+        ctx.require(False, "no shift period is declared or found: absolute positions or aligned-corner resampling")
         return None
     errors = _shift_errors(ctx, radius, shift)
     error = max(errors)
@@ -138,12 +140,14 @@ def _shift_errors(ctx: Context, radius: Axes, shift: Axes) -> list[float]:
     """What shifting along each axis changes."""
     model = ctx.eval_model()
     by_axis = enumerate(zip(radius, shift, strict=True))
-    return [shift_error(model, lambda size: ctx.input(1, size), ctx.claims, axis, r, p) for axis, (r, p) in by_axis]
+    return [
+        shift_error(model, lambda size: ctx.input(1, size), ctx.capabilities, axis, r, p) for axis, (r, p) in by_axis
+    ]
 
 
 def _expect_no_single_axis(ctx: Context, radius: Axes) -> None:
     """A network that follows shifts along some axes but not along others has its axes mixed up."""
-    shift = period(ctx.claims)
+    shift = period(ctx.capabilities)
     follows = [error < 1e-9 for error in _shift_errors(ctx, radius, shift)]
     expect(
         all(follows) or not any(follows),
@@ -154,24 +158,24 @@ def _expect_no_single_axis(ctx: Context, radius: Axes) -> None:
 
 @check(cost="slow")
 def check_receptive_field(ctx: Context) -> Measurement | None:
-    """The output in the centre and in the corners depends on no input pixel beyond the receptive field."""
-    claims = ctx.claims
-    radius = claims.receptive_field
+    """The output in the center and in the corners depends on no input pixel beyond the receptive field."""
+    capabilities = ctx.capabilities
+    radius = capabilities.receptive_field
     if radius is None:
         ctx.require(False, "no receptive field is known: global context, or too wide to measure")
         return None
     model = ctx.eval_model()
-    block = period(claims)
+    block = period(capabilities)
     size = _wide(ctx, radius)
     # The radius tells how many blocks of one period a block reaches, so it tells its dual in whole blocks as well.
     limit = tuple(-(-r // p) * p for r, p in zip(radius, block, strict=True))
     furthest = 0.0
-    for place in ("centre", "near corner", "far corner", "other corner"):
+    for place in ("center", "near corner", "far corner", "other corner"):
         x = ctx.input(1, size).requires_grad_()
         out = ctx.output(model, x)
         where = _block_at(place, tuple(out.shape[2:]), block)
         (gradient,) = torch.autograd.grad(ctx.loss(out[space(where)]), x)
-        start = tuple(w.start + m // 2 for w, m in zip(where, claims.margin, strict=True))
+        start = tuple(w.start + m // 2 for w, m in zip(where, capabilities.margin, strict=True))
         touched = gradient.abs() > 1e-12 * gradient.abs().max()
         reached = extent(touched, start, block)
         furthest = max(furthest, max(r / max(c, 1) for r, c in zip(reached, limit, strict=True)))
@@ -186,17 +190,17 @@ def check_receptive_field(ctx: Context) -> Measurement | None:
 
 
 def _wide(ctx: Context, radius: Axes) -> Axes:
-    """A legal size, a multiple of the period, at whose centre the receptive field does not meet the border."""
-    claims = ctx.claims
-    rules = zip(radius, claims.margin, period(claims), claims.size_offset, strict=True)
-    return claims.legal(
+    """A legal size, a multiple of the period, at whose center the receptive field does not meet the border."""
+    capabilities = ctx.capabilities
+    rules = zip(radius, capabilities.margin, period(capabilities), capabilities.size_offset, strict=True)
+    return capabilities.legal(
         tuple((-(-(2 * max(r, m // 2) + p) // p) + 2 + axis) * p + o for axis, (r, m, p, o) in enumerate(rules))
     )
 
 
 def _block_at(place: str, size: Axes, block: Axes) -> list[slice]:
     starts = {
-        "centre": [(s // 2) // p * p for s, p in zip(size, block, strict=True)],
+        "center": [(s // 2) // p * p for s, p in zip(size, block, strict=True)],
         "near corner": [0] * len(size),
         "far corner": [max(s - p, 0) for s, p in zip(size, block, strict=True)],
         "other corner": [0] + [max(s - p, 0) for s, p in zip(size[1:], block[1:], strict=True)],
@@ -207,12 +211,12 @@ def _block_at(place: str, size: Axes, block: Axes) -> list[slice]:
 @check(level="should", cost="slow")
 def check_crop_consistency(ctx: Context) -> Measurement | None:
     """Cropping pixels at the far side leaves the interior unchanged."""
-    claims = ctx.claims
-    radius = claims.receptive_field
-    if radius is None or not claims.crop_consistent:
-        ctx.require(False, "crop_consistent and a receptive field are not claimed")
+    capabilities = ctx.capabilities
+    radius = capabilities.receptive_field
+    if radius is None or not capabilities.crop_consistent:
+        ctx.require(False, "crop_consistent and a receptive field are not declared")
         return None
-    ctx.require(max(claims.divisor) == 1, "not every size is legal")
+    ctx.require(max(capabilities.divisor) == 1, "not every size is legal")
     model = ctx.eval_model()
     size = _wide(ctx, radius)
     x = ctx.input(1, size)
@@ -220,7 +224,7 @@ def check_crop_consistency(ctx: Context) -> Measurement | None:
     with torch.no_grad():
         whole = ctx.output(model, x)
         for cut in (1, 2, 3, 5):
-            for axis in range(claims.ndim):
+            for axis in range(capabilities.ndim):
                 kept = tuple(slice(0, s - cut * (a == axis)) for a, s in enumerate(size))
                 out = ctx.output(model, x[space(kept)])
                 near = tuple(slice(0, max(n - r, 0)) for n, r in zip(out.shape[2:], radius, strict=True))
@@ -237,22 +241,22 @@ def check_tiling(ctx: Context) -> Measurement | None:
     The image is just large enough, then as long as ``LONG`` tells: some networks treat large images in a way of their
     own.
     """
-    claims = ctx.claims
-    radius, shift = claims.receptive_field, claims.shift_period
+    capabilities = ctx.capabilities
+    radius, shift = capabilities.receptive_field, capabilities.shift_period
     if radius is None or shift is None:
         ctx.require(False, "no receptive field and shift period are known")
         return None
-    ctx.require(not any(claims.margin), "the network crops its output")
+    ctx.require(not any(capabilities.margin), "the network crops its output")
     halo = tuple(-(-r // p) * p for r, p in zip(radius, shift, strict=True))
     least = tuple((1 + axis) * p for axis, p in enumerate(shift))
     cases = [(least, tuple(2 * (h + c) for h, c in zip(halo, least, strict=True)))]
-    for axis in (0, claims.ndim - 1):
+    for axis in (0, capabilities.ndim - 1):
         # Along the length the cores are as wide as the halos, or the halos would be most of the work.
         core = tuple(max(c, 2 * h) if a == axis else c for a, (c, h) in enumerate(zip(least, halo, strict=True)))
-        length = -(-LONG[claims.ndim] // shift[axis]) * shift[axis]
+        length = -(-LONG[capabilities.ndim] // shift[axis]) * shift[axis]
         long = tuple(max(s, length) if a == axis else s for a, s in enumerate(cases[0][1]))
         cases.append((core, long))
-    if claims.ndim == 2:
+    if capabilities.ndim == 2:
         # Tiles that are higher than wide, of an image that is wider than high: some networks ask which it is.
         taller = (-(-(least[1] + 2 * halo[1]) // shift[0]) * shift[0], least[1])
         height = taller[0] + 2 * halo[0]
@@ -260,7 +264,7 @@ def check_tiling(ctx: Context) -> Measurement | None:
     model = ctx.eval_model()
     figures = []
     for core, wanted in dict.fromkeys(cases):
-        size = claims.legal(wanted)
+        size = capabilities.legal(wanted)
         window = tuple(2 * h + c for h, c in zip(halo, core, strict=True))
         x = ctx.input(1, size)
         steps = max((s - w) // c for s, w, c in zip(size, window, core, strict=True))
@@ -290,12 +294,12 @@ def check_finite_degenerate(ctx: Context) -> None:
         "noise times 1e3": 1e3 * noise,
         "noise times 1e-6": 1e-6 * noise,
         "one channel of zeros": noise
-        * (torch.arange(noise.shape[1], device=noise.device) > 0).view(-1, *[1] * ctx.claims.ndim),
+        * (torch.arange(noise.shape[1], device=noise.device) > 0).view(-1, *[1] * ctx.capabilities.ndim),
         "one image of zeros": noise
         * (torch.arange(len(noise), device=noise.device) > 0).view(-1, *[1] * (noise.dim() - 1)),
     }
     models = {"eval": ctx.eval_model(dtype=torch.float32), "training": ctx.train_model(dtype=torch.float32)}
-    # In float64: through deep batch normalisation of a flat image, sound gradients overflow float32.
+    # In float64: through deep batch normalization of a flat image, sound gradients overflow float32.
     exact = ctx.train_model(dtype=torch.float64)
     for name, x in inputs.items():
         for mode, model in models.items():
@@ -316,25 +320,27 @@ def check_nan_locality(ctx: Context) -> None:
 
     But for those that any value there would pass by: attention multiplies what it masks by zero, and NaN stays NaN.
     """
-    claims = ctx.claims
-    radius = claims.receptive_field
+    capabilities = ctx.capabilities
+    radius = capabilities.receptive_field
     if radius is None:
         ctx.require(False, "no receptive field is known: global context, or too wide to measure")
         return
     model = ctx.eval_model()
     wide = _wide(ctx, tuple(-(-r // 2) for r in radius))
-    square = claims.legal((max(wide),) * claims.ndim)  # where swapped axes do not show in the shape
-    block = period(claims)
+    square = capabilities.legal((max(wide),) * capabilities.ndim)  # where swapped axes do not show in the shape
+    block = period(capabilities)
     limit = tuple(r + p for r, p in zip(radius, block, strict=True))
     for size, place in ((wide, "near corner"), (wide, "far corner"), (square, "other corner")):
         at = tuple(w.start for w in _block_at(place, size, block))
         x = ctx.input(1, size)
         with torch.no_grad():
             spoilt = ctx.output(model, _with_pixel(x, at, torch.nan)).isnan()
-            reached = extent(spoilt, at, (1,) * claims.ndim, claims.margin)
+            reached = extent(spoilt, at, (1,) * capabilities.ndim, capabilities.margin)
             if any(r > c for r, c in zip(reached, limit, strict=True)):
                 low, high = (ctx.output(model, _with_pixel(x, at, value)) for value in (-100.0, 100.0))
-                reached = extent((low - high).abs() > 1e-12 * low.abs().max(), at, (1,) * claims.ndim, claims.margin)
+                reached = extent(
+                    (low - high).abs() > 1e-12 * low.abs().max(), at, (1,) * capabilities.ndim, capabilities.margin
+                )
         expect(
             all(r <= c for r, c in zip(reached, limit, strict=True)),
             f"NaN in the {place} of {list(size)} spoils outputs {list(reached)} pixels away, receptive field "
@@ -345,7 +351,7 @@ def check_nan_locality(ctx: Context) -> None:
     with torch.no_grad():
         out = ctx.output(model, x)
         changed = (ctx.output(model, _with_pixel(x, at, 100.0)) - out).abs() > 1e-9 * out.abs().max()
-    reached = extent(changed, at, (1,) * claims.ndim, claims.margin)
+    reached = extent(changed, at, (1,) * capabilities.ndim, capabilities.margin)
     expect(
         all(r <= c for r, c in zip(reached, limit, strict=True)),
         f"a pixel of 100 in the {place} of {list(size)} changes outputs {list(reached)} pixels away, receptive field "

@@ -48,7 +48,7 @@ def check_accumulation(ctx: Context) -> Measurement | None:
     the large batch. Layers with running statistics and dropout are in eval mode here: what remains may not couple.
     """
     ctx.require(
-        not (ctx.claims.batch_coupled_train and "batch_coupled_train" in ctx.claims.declared),
+        not (ctx.capabilities.batch_coupled_train and "batch_coupled_train" in ctx.capabilities.declared),
         "declares batch_coupled_train",
     )
     model = ctx.train_model(perturb=True)
@@ -90,10 +90,10 @@ def check_grad_checkpointing(ctx: Context) -> Measurement | None:
     generator's state of the first pass. Running statistics are exempt: the second pass updates them again.
     """
     switch = _checkpointing(ctx.build())
-    claimed = "grad_checkpointing" in ctx.claims.supports
+    declared = "grad_checkpointing" in ctx.capabilities.supports
     expect(
-        switch is not None or not claimed,
-        "claims grad_checkpointing, but has no set_gradient_checkpointing, set_grad_checkpointing or "
+        switch is not None or not declared,
+        "declares grad_checkpointing, but has no set_gradient_checkpointing, set_grad_checkpointing or "
         "gradient_checkpointing_enable",
     )
     ctx.require(switch is not None, "the network has no switch for gradient checkpointing")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unetzoo.training.augmentation.config import Affine, AugmentationConfig, Colour, Elastic
+from unetzoo.training.augmentation.config import Affine, AugmentationConfig, Color, Elastic
 from unetzoo.training.augmentation.module import Augmentation, make_augmentation
 
-__all__ = ["Affine", "Augmentation", "AugmentationConfig", "Colour", "Elastic", "make_augmentation"]
+__all__ = ["Affine", "Augmentation", "AugmentationConfig", "Color", "Elastic", "make_augmentation"]

@@ -13,7 +13,7 @@ Axis = Literal["depth", "height", "width"]
 
 
 class Affine(BaseModel):
-    """Rotation about the centre, scaling, shearing and shifting, each drawn evenly from its range."""
+    """Rotation about the center, scaling, shearing and shifting, each drawn evenly from its range."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -46,8 +46,8 @@ class Elastic(BaseModel):
     probability: Probability = 1.0
 
 
-class Colour(BaseModel):
-    """Changes of intensity and colour, each drawn evenly from its range, in the order given here.
+class Color(BaseModel):
+    """Changes of intensity and color, each drawn evenly from its range, in the order given here.
 
     Saturation and hue need three channels, and they and gamma need images in 0 to 1.
     """
@@ -58,13 +58,13 @@ class Colour(BaseModel):
     contrast: Fraction = Field(0.0, description="values are multiplied by 1 - contrast to 1 + contrast")
     gamma: Fraction = Field(0.0, description="values are raised to the power of 1 - gamma to 1 + gamma")
     saturation: Fraction = Field(0.0, description="saturation is multiplied by 1 - saturation to 1 + saturation")
-    hue: float = Field(0.0, ge=0, le=0.5, description="largest turn of the colour circle, as a part of it")
+    hue: float = Field(0.0, ge=0, le=0.5, description="largest turn of the color circle, as a part of it")
     noise: Amount = Field(0.0, description="largest standard deviation of Gaussian noise")
     probability: Probability = 1.0
 
 
 class AugmentationConfig(BaseModel):
-    """What is varied at random: mirroring, turning and bending for image and target together, colour for the image."""
+    """What is varied at random: mirroring, turning and bending for image and target together, color for the image."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -72,4 +72,4 @@ class AugmentationConfig(BaseModel):
     turn: bool = Field(False, description="quarter turns in the plane of height and width, for square crops")
     affine: Affine | None = None
     elastic: Elastic | None = None
-    colour: Colour | None = None
+    color: Color | None = None

@@ -9,14 +9,14 @@ from kornia.enhance import adjust_brightness, adjust_contrast, adjust_gamma, adj
 from torch import Tensor, nn
 
 from unetzoo.errors import ConfigError, InputError
-from unetzoo.training.augmentation.config import AugmentationConfig, Colour
+from unetzoo.training.augmentation.config import AugmentationConfig, Color
 from unetzoo.training.augmentation.warp import Warp
 
 AXES = ("width", "height", "depth")
 
 
 class Augmentation(nn.Module):
-    """Mirrors, turns and deforms images (N, C, *spatial) with their labels (N, *spatial), and changes the colours.
+    """Mirrors, turns and deforms images (N, C, *spatial) with their labels (N, *spatial), and changes the colors.
 
     Each image is varied in its own way. Everything is drawn from torch's generator of the CPU, so that a seed gives
     the same on every device; only noise is drawn where the batch is.
@@ -51,8 +51,8 @@ class Augmentation(nn.Module):
             image, target = _some(image, target, image.transpose(-1, -2), target.transpose(-1, -2))
         if self.warp is not None:
             image, target = self.warp(image, target)
-        if self.config.colour is not None:
-            image = change_colours(image, self.config.colour, clip=self.unit_range)
+        if self.config.color is not None:
+            image = change_colors(image, self.config.color, clip=self.unit_range)
         return image, target
 
 
@@ -67,46 +67,46 @@ def make_augmentation(config: AugmentationConfig, ndim: int, ignore_index: int, 
 
     Raises `ConfigError` for what does not apply to such images.
     """
-    affine, colour = config.affine, config.colour
+    affine, color = config.affine, config.color
     if ndim == 2 and "depth" in config.flip:
         raise ConfigError("augment.flip: pictures have no depth; expected height or width")
     if affine is not None and isinstance(affine.degrees, list) and len(affine.degrees) != (3 if ndim == 3 else 1):
         raise ConfigError(f"augment.affine.degrees: {len(affine.degrees)} angles for {ndim}-D images; give one")
     if affine is not None and ndim == 3 and affine.shear:
         raise ConfigError("augment.affine.shear: is for pictures, not for volumes")
-    if colour is not None and not unit_range and (colour.gamma or colour.saturation or colour.hue):
+    if color is not None and not unit_range and (color.gamma or color.saturation or color.hue):
         raise ConfigError(
-            "augment.colour: gamma, saturation and hue need images in 0 to 1, which volumes are not, and pictures "
-            "with `normalise: image` neither; use brightness, contrast and noise, or another normalisation"
+            "augment.color: gamma, saturation and hue need images in 0 to 1, which volumes are not, and pictures "
+            "with `normalize: image` neither; use brightness, contrast and noise, or another normalization"
         )
     return Augmentation(config, ndim, ignore_index, unit_range=unit_range)
 
 
-def change_colours(image: Tensor, colour: Colour, *, clip: bool) -> Tensor:
-    """Change intensity and colour of images (N, C, *spatial), each in its own way; `clip` keeps them in 0 to 1.
+def change_colors(image: Tensor, color: Color, *, clip: bool) -> Tensor:
+    """Change intensity and color of images (N, C, *spatial), each in its own way; `clip` keeps them in 0 to 1.
 
     Raises `InputError` where saturation or hue is to change in images of other than three channels.
     """
     count, channels = image.shape[:2]
-    if (colour.saturation or colour.hue) and channels != 3:
+    if (color.saturation or color.hue) and channels != 3:
         raise InputError(f"saturation and hue are of images with 3 channels, got {channels}")
-    chosen = (torch.rand(count) < colour.probability).float()
+    chosen = (torch.rand(count) < color.probability).float()
 
     def draw(largest: float) -> Tensor:
         return (torch.rand(count) * 2 - 1) * largest * chosen
 
-    if colour.brightness:
-        image = adjust_brightness(image, draw(colour.brightness), clip_output=clip)
-    if colour.contrast:
-        image = adjust_contrast(image, 1 + draw(colour.contrast), clip_output=clip)
-    if colour.gamma:
-        image = adjust_gamma(image, 1 + draw(colour.gamma))
-    if colour.saturation:
-        image = adjust_saturation(image, 1 + draw(colour.saturation))
-    if colour.hue:
-        image = adjust_hue(image, draw(colour.hue) * 2 * math.pi)
-    if colour.noise:
-        deviation = draw(colour.noise).abs().to(image).reshape(-1, *[1] * (image.ndim - 1))
+    if color.brightness:
+        image = adjust_brightness(image, draw(color.brightness), clip_output=clip)
+    if color.contrast:
+        image = adjust_contrast(image, 1 + draw(color.contrast), clip_output=clip)
+    if color.gamma:
+        image = adjust_gamma(image, 1 + draw(color.gamma))
+    if color.saturation:
+        image = adjust_saturation(image, 1 + draw(color.saturation))
+    if color.hue:
+        image = adjust_hue(image, draw(color.hue) * 2 * math.pi)
+    if color.noise:
+        deviation = draw(color.noise).abs().to(image).reshape(-1, *[1] * (image.ndim - 1))
         image = image + torch.randn_like(image) * deviation
         image = image.clamp(0, 1) if clip else image
     return image

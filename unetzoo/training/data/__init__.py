@@ -1,4 +1,4 @@
-"""Data for training: folders of images and masks, presets of public data sets, crops and normalisation."""
+"""Data for training: folders of images and masks, presets of public data sets, crops and normalization."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from unetzoo.training.data.config import DataConfig
 from unetzoo.training.data.crops import RandomCrops
 from unetzoo.training.data.errors import DataError
 from unetzoo.training.data.loading import SegmentationData, load_data
-from unetzoo.training.data.normalise import Normalise, Standardise, normalisation
+from unetzoo.training.data.normalize import Normalize, Standardize, normalization
 from unetzoo.training.data.presets import Preset, list_presets, preset
 from unetzoo.training.data.samples import Sample, SegmentationFolder
 
@@ -15,15 +15,15 @@ __all__ = [
     "ClassTable",
     "DataConfig",
     "DataError",
-    "Normalise",
+    "Normalize",
     "Preset",
     "RandomCrops",
     "Sample",
     "SegmentationData",
     "SegmentationFolder",
-    "Standardise",
+    "Standardize",
     "list_presets",
     "load_data",
-    "normalisation",
+    "normalization",
     "preset",
 ]

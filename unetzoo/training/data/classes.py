@@ -1,4 +1,4 @@
-"""The classes of a data set: their names, how its masks write them, and the colours that show them."""
+"""The classes of a data set: their names, how its masks write them, and the colors that show them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from unetzoo.training.data.errors import DataError
 
-Colour = tuple[int, int, int]
-Code = int | Colour
-"""How a mask writes a class: the value of its pixels, or their colour as red, green, blue."""
+Color = tuple[int, int, int]
+Code = int | Color
+"""How a mask writes a class: the value of its pixels, or their color as red, green, blue."""
 
 Labels = npt.NDArray[np.uint8]
 Array = npt.NDArray[np.generic]
@@ -28,12 +28,12 @@ class ClassTable:
 
     Args:
         names: one name a class.
-        codes: for each class, the codes that stand for it in the masks: all values, or all colours.
+        codes: for each class, the codes that stand for it in the masks: all values, or all colors.
         void: codes of the pixels that have no class; they become `ignore_index`.
         ignore_index: label of pixels without a class, 0 to 255; as a value in a mask it means the same.
         stray: largest part of a mask's pixels whose code may be unknown; they become void.
-        threshold: for two classes, the grey value from which on a pixel is of the second; replaces the codes.
-        shown: the colours that show the classes; by default their codes where these are colours, else made up.
+        threshold: for two classes, the gray value from which on a pixel is of the second; replaces the codes.
+        shown: the colors that show the classes; by default their codes where these are colors, else made up.
     """
 
     names: tuple[str, ...]
@@ -42,7 +42,7 @@ class ClassTable:
     ignore_index: int = 255
     threshold: int | None = None
     stray: float = 0.0
-    shown: tuple[Colour, ...] | None = None
+    shown: tuple[Color, ...] | None = None
 
     @classmethod
     def make(
@@ -53,7 +53,7 @@ class ClassTable:
         ignore_index: int = 255,
         threshold: int | None = None,
         stray: float = 0.0,
-        colours: Sequence[Colour] | None = None,
+        colors: Sequence[Color] | None = None,
     ) -> ClassTable:
         """A table from the names alone, their positions being the codes, or from names with their codes.
 
@@ -63,7 +63,7 @@ class ClassTable:
             codes = tuple(_several(code) for code in classes.values())
         else:
             codes = tuple((position,) for position in range(len(classes)))
-        shown = None if colours is None else tuple(colours)
+        shown = None if colors is None else tuple(colors)
         table = cls(tuple(classes), codes, tuple(void), ignore_index, threshold, stray, shown)
         table._check()
         return table
@@ -72,27 +72,27 @@ class ClassTable:
         return len(self.names)
 
     @property
-    def in_colour(self) -> bool:
-        """Whether masks are read as colours rather than as values."""
+    def in_color(self) -> bool:
+        """Whether masks are read as colors rather than as values."""
         return self.threshold is None and any(isinstance(code, tuple) for codes in self.codes for code in codes)
 
     @cached_property
-    def colours(self) -> tuple[Colour, ...]:
-        """The colour that shows each class."""
+    def colors(self) -> tuple[Color, ...]:
+        """The color that shows each class."""
         if self.shown is not None:
             return self.shown
-        if self.in_colour:
+        if self.in_color:
             return tuple(code for codes in self.codes for code in codes[:1] if isinstance(code, tuple))
         return tuple(_made_up(position) for position in range(len(self)))
 
     def encode(self, mask: Array, path: object) -> Labels:
-        """The labels of a mask: values of any shape, or colours (H, W, 3), as indices of the table.
+        """The labels of a mask: values of any shape, or colors (H, W, 3), as indices of the table.
 
         Raises `DataError` that names `path` with every code outside the table and its count of pixels.
         """
         if self.threshold is not None:
             return np.greater_equal(mask, self.threshold).astype(np.uint8)
-        packed = _pack(mask) if self.in_colour else mask.astype(np.int64)
+        packed = _pack(mask) if self.in_color else mask.astype(np.int64)
         known, labels = self._lookup
         places = np.searchsorted(known, packed).clip(max=len(known) - 1)
         strange = known[places] != packed
@@ -100,10 +100,10 @@ class ClassTable:
             raise DataError(f"{path}: {self._describe(packed[strange])}")
         return np.where(strange, np.uint8(self.ignore_index), labels[places])
 
-    def colour(self, labels: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
+    def color(self, labels: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
         """Labels (*spatial) as red, green, blue (*spatial, 3); pixels without a class are black."""
         table = np.zeros((256, 3), np.uint8)
-        table[: len(self)] = self.colours
+        table[: len(self)] = self.colors
         table[self.ignore_index] = 0
         return table[labels]
 
@@ -111,7 +111,7 @@ class ClassTable:
     def _lookup(self) -> tuple[npt.NDArray[np.int64], Labels]:
         rows = [(code, label) for label, codes in enumerate(self.codes) for code in codes]
         rows += [(code, self.ignore_index) for code in self.void]
-        if not self.in_colour:
+        if not self.in_color:
             rows.append((self.ignore_index, self.ignore_index))
         packed = {int(_pack(np.array(code))) if isinstance(code, tuple) else code: label for code, label in rows}
         known = sorted(packed)
@@ -123,14 +123,14 @@ class ClassTable:
         named = ", ".join(f"{self._unpack(int(values[i]))} ({counts[i]})" for i in order[:_NAMED])
         more = f" and {len(values) - _NAMED} more" if len(values) > _NAMED else ""
         pixels = f"{strange.size} pixel{'s' if strange.size > 1 else ''} of"
-        if self.in_colour:
-            return f"{pixels} colours outside the class table: {named}{more}"
+        if self.in_color:
+            return f"{pixels} colors outside the class table: {named}{more}"
         expected = ", ".join(str(code) for codes in self.codes for code in codes)
         void = ", ".join(str(code) for code in dict.fromkeys((*self.void, self.ignore_index)))
         return f"{pixels} values outside the class table: {named}{more}; expected {expected}, or {void} for void"
 
     def _unpack(self, code: int) -> Code:
-        return (code >> 16, code >> 8 & 255, code & 255) if self.in_colour else code
+        return (code >> 16, code >> 8 & 255, code & 255) if self.in_color else code
 
     def _check(self) -> None:
         if len(self.names) < 2:
@@ -142,10 +142,10 @@ class ClassTable:
         if self.threshold is not None and len(self) != 2:
             raise ValueError(f"a threshold makes two classes, got {len(self)}")
         if self.shown is not None and len(self.shown) != len(self):
-            raise ValueError(f"{len(self.shown)} colours for {len(self)} classes")
+            raise ValueError(f"{len(self.shown)} colors for {len(self)} classes")
         codes = [code for several in (*self.codes, self.void) for code in several]
         if len({isinstance(code, tuple) for code in codes}) > 1:
-            raise ValueError("classes and void are given partly as values, partly as colours")
+            raise ValueError("classes and void are given partly as values, partly as colors")
         doubled = sorted({str(code) for code in codes if codes.count(code) > 1})
         if doubled:
             raise ValueError(f"several classes, or void, claim {', '.join(doubled)}")
@@ -159,12 +159,12 @@ def _several(code: Code | Sequence[Code]) -> tuple[Code, ...]:
     return tuple(code)
 
 
-def _pack(colours: Array) -> npt.NDArray[np.int64]:
-    return colours[..., :3].astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
+def _pack(colors: Array) -> npt.NDArray[np.int64]:
+    return colors[..., :3].astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
 
 
-def _made_up(position: int) -> Colour:
-    """Black for the first class, then hues a golden section apart, so that neighbours differ."""
+def _made_up(position: int) -> Color:
+    """Black for the first class, then hues a golden section apart, so that neighbors differ."""
     if position == 0:
         return (0, 0, 0)
     red, green, blue = colorsys.hsv_to_rgb(position * 0.618034 % 1.0, 0.75, 1.0 - 0.35 * (position % 3 == 2))

@@ -20,8 +20,8 @@ def _as_list(value: object) -> object:
 
 Patterns = Annotated[list[str], Field(min_length=1), BeforeValidator(_as_list)]
 Byte = Annotated[int, Field(ge=0, le=255)]
-Colour = tuple[Byte, Byte, Byte]
-Codes = int | Colour | list[Colour]
+Color = tuple[Byte, Byte, Byte]
+Codes = int | Color | list[Color]
 
 
 class MeanStd(BaseModel):
@@ -50,15 +50,15 @@ class DataConfig(BaseModel):
         None, description="shell pattern of the names that have no mask since all is first class"
     )
     classes: dict[str, Codes] | list[str] = Field(
-        description="names, each mask value being a position in them; or names with their value, colour or colours"
+        description="names, each mask value being a position in them; or names with their value, color or colors"
     )
-    void: list[Colour] | list[int] = Field([], description="values or colours of the masks that belong to no class")
-    threshold: int | None = Field(None, description="for two classes: grey value from which on a pixel is the second")
+    void: list[Color] | list[int] = Field([], description="values or colors of the masks that belong to no class")
+    threshold: int | None = Field(None, description="for two classes: gray value from which on a pixel is the second")
     stray: float = Field(
-        0.0, ge=0, lt=1, description="largest part of a mask whose values or colours may be unknown, and become void"
+        0.0, ge=0, lt=1, description="largest part of a mask whose values or colors may be unknown, and become void"
     )
     ignore_index: int = Field(255, ge=0, le=255, description="label of pixels that belong to no class")
-    colours: list[Colour] | None = Field(None, description="colours to show the classes in")
+    colors: list[Color] | None = Field(None, description="colors to show the classes in")
     splits: dict[str, str | float] | None = Field(
         None,
         description="for each split, a file that lists its names, a fraction of all images, or the folder that "
@@ -68,8 +68,8 @@ class DataConfig(BaseModel):
     group: str | None = Field(None, description="regular expression of the part of a name whose images stay together")
     limit: int | None = Field(None, ge=1, description="use only the first images of each split")
     ndim: Literal[2, 3] = 2
-    channels: Literal["grey", "rgb"] | None = Field(None, description="turn images into these; else as in the files")
-    normalise: Literal["image", "imagenet", "none"] | MeanStd = Field(
+    channels: Literal["gray", "rgb"] | None = Field(None, description="turn images into these; else as in the files")
+    normalize: Literal["image", "imagenet", "none"] | MeanStd = Field(
         "image", description="zero mean and unit deviation of each whole image, of ImageNet, none, or as told"
     )
     crop: Annotated[int, Field(ge=1)] | list[Annotated[int, Field(ge=1)]] | None = Field(
@@ -90,8 +90,8 @@ class DataConfig(BaseModel):
     def _check_together(self) -> DataConfig:
         if isinstance(self.crop, list) and len(self.crop) != self.ndim:
             raise ValueError(f"crop {self.crop} has {len(self.crop)} sizes for {self.ndim} axes")
-        if isinstance(self.normalise, MeanStd) and len(self.normalise.mean) != len(self.normalise.std):
-            raise ValueError("normalise needs as many deviations as means")
+        if isinstance(self.normalize, MeanStd) and len(self.normalize.mean) != len(self.normalize.std):
+            raise ValueError("normalize needs as many deviations as means")
         if self.splits is not None:
             _check_splits(self.splits)
         if self.in_folders and not all(isinstance(part, str) for part in (self.splits or {"": 0.0}).values()):
@@ -100,8 +100,8 @@ class DataConfig(BaseModel):
             raise ValueError("either all patterns of images and masks hold {split} or none")
         if self.group is not None:
             _check_regular_expression(self.group)
-        if self.table.in_colour and self.ndim == 3:
-            raise ValueError("masks of volumes are read as values, not as colours")
+        if self.table.in_color and self.ndim == 3:
+            raise ValueError("masks of volumes are read as values, not as colors")
         return self
 
     @property
@@ -118,7 +118,7 @@ class DataConfig(BaseModel):
             ignore_index=self.ignore_index,
             threshold=self.threshold,
             stray=self.stray,
-            colours=self.colours,
+            colors=self.colors,
         )
 
     @property

@@ -11,7 +11,7 @@ from unetzoo.training.data.classes import ClassTable
 from unetzoo.training.data.config import DataConfig
 from unetzoo.training.data.errors import DataError
 from unetzoo.training.data.layout import find_entries
-from unetzoo.training.data.normalise import normalisation
+from unetzoo.training.data.normalize import normalization
 from unetzoo.training.data.samples import SegmentationFolder
 from unetzoo.training.data.verifying import Progress, verify
 
@@ -20,7 +20,7 @@ from unetzoo.training.data.verifying import Progress, verify
 class SegmentationData:
     """A data set whose files were all read once and found in order.
 
-    `unit_range` tells that all samples' images lie in 0 to 1. `normalise` is to be applied to batches after
+    `unit_range` tells that all samples' images lie in 0 to 1. `normalize` is to be applied to batches after
     augmentation: it does what the samples do not have in them yet.
     """
 
@@ -60,9 +60,9 @@ class SegmentationData:
         return self.splits.get("test")
 
     @property
-    def normalise(self) -> nn.Module:
-        """The normalisation of batches."""
-        return nn.Identity() if self.config.normalise == "image" else normalisation(self.config)
+    def normalize(self) -> nn.Module:
+        """The normalization of batches."""
+        return nn.Identity() if self.config.normalize == "image" else normalization(self.config)
 
 
 def load_data(
@@ -76,7 +76,7 @@ def load_data(
         progress: is called with the number of files read and of all files.
 
     Raises `DataError` that tells all problems at once, each with its file: what is missing, cannot be read, has
-    another size than its mask, another number of channels than the rest, or values and colours outside the class
+    another size than its mask, another number of channels than the rest, or values and colors outside the class
     table. Raises `ConfigError` for an unknown split.
     """
     found, problems = find_entries(config, splits)

@@ -35,7 +35,7 @@ class Preset(BaseModel):
     title: str
     homepage: str = Field(description="the owner's page")
     cite: str
-    licence: str = Field(description="the licence's name, or in short what the terms allow")
+    license: str = Field(description="the license's name, or in short what the terms allow")
     terms: str = Field(description="what must be known before the data is used")
     downloads: list[Download] = Field([], description="what `fetch` gets; empty where only the owner hands it out")
     by_hand: str | None = Field(None, description="how to get it where `fetch` cannot")

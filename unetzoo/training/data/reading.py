@@ -18,11 +18,11 @@ SUFFIXES = (*PICTURES, *TIFF, *NIFTI, ".npz")
 
 Array = npt.NDArray[np.generic]
 Role = Literal["image", "mask"]
-Channels = Literal["grey", "rgb"]
+Channels = Literal["gray", "rgb"]
 
 PLAIN_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "F", "RGB", "RGBA")
 
-# ITU-R BT.601, as pillow's conversion to grey.
+# ITU-R BT.601, as pillow's conversion to gray.
 _LUMA = np.array([0.299, 0.587, 0.114])
 
 
@@ -47,44 +47,44 @@ def read_image(path: Path, ndim: int = 2, channels: Channels | None = None) -> n
     return image if channels is None else _convert(image, channels, path)
 
 
-def read_mask(path: Path, ndim: int = 2, *, colours: bool = False, grey: bool = False) -> Array:
-    """A mask as values (*spatial), or as `colours` (H, W, 3); `grey` turns a coloured mask into grey values.
+def read_mask(path: Path, ndim: int = 2, *, colors: bool = False, gray: bool = False) -> Array:
+    """A mask as values (*spatial), or as `colors` (H, W, 3); `gray` turns a colored mask into gray values.
 
     Raises `DataError` naming the file if it cannot be read or is of another kind.
     """
-    array = _read(path, ndim, "mask", palette_as_colour=colours or grey)
+    array = _read(path, ndim, "mask", palette_as_color=colors or gray)
     if array.dtype == bool:
-        array = array.astype(np.uint8) * (255 if colours or grey else 1)
-    if colours:
+        array = array.astype(np.uint8) * (255 if colors or gray else 1)
+    if colors:
         rgb = _with_channels(array, path, ndim)
         if rgb.dtype != np.uint8:
-            raise DataError(f"{path}: expected a mask in 8-bit colours, got {rgb.dtype}")
+            raise DataError(f"{path}: expected a mask in 8-bit colors, got {rgb.dtype}")
         return np.repeat(rgb, 3, axis=-1) if rgb.shape[-1] == 1 else rgb[..., :3]
     if array.ndim == ndim + 1 and array.shape[-1] == 1:
         array = array[..., 0]
-    if array.ndim == ndim + 1 and grey:
+    if array.ndim == ndim + 1 and gray:
         array = np.rint(array[..., :3] @ _LUMA)
     if array.ndim != ndim:
         raise DataError(
             f"{path}: expected a mask with one value a pixel, got an array of shape {array.shape}; "
-            "a mask in colours needs classes with their colours"
+            "a mask in colors needs classes with their colors"
         )
-    if array.dtype.kind == "f" and not grey:
+    if array.dtype.kind == "f" and not gray:
         if not np.array_equal(array, np.round(array)):  # also refuses what is not finite
             raise DataError(f"{path}: expected a mask of whole numbers, got fractions")
         array = array.astype(np.int64)
     return array
 
 
-def _read(path: Path, ndim: int, role: Role, *, palette_as_colour: bool = True) -> Array:
+def _read(path: Path, ndim: int, role: Role, *, palette_as_color: bool = True) -> Array:
     suffix = suffix_of(path)
     if suffix in PICTURES and ndim != 2:
         raise DataError(f"{path}: expected a volume, got a picture")
     try:
         if suffix in PICTURES:
-            return _read_picture(path, palette_as_colour=palette_as_colour)
+            return _read_picture(path, palette_as_color=palette_as_color)
         if suffix in TIFF:
-            return _read_tiff(path, ndim, palette_as_colour=palette_as_colour)
+            return _read_tiff(path, ndim, palette_as_color=palette_as_color)
         if suffix in NIFTI:
             return _read_nifti(path)
         if suffix == ".npz":
@@ -99,27 +99,27 @@ def _read(path: Path, ndim: int, role: Role, *, palette_as_colour: bool = True) 
     raise DataError(f"{path}: files of this kind are not read; supported: {', '.join(SUFFIXES)}")
 
 
-def _read_picture(path: Path, *, palette_as_colour: bool) -> Array:
+def _read_picture(path: Path, *, palette_as_color: bool) -> Array:
     with Image.open(path) as picture:
         picture.load()
-        plain = picture.mode in PLAIN_MODES or (picture.mode == "P" and not palette_as_colour)
+        plain = picture.mode in PLAIN_MODES or (picture.mode == "P" and not palette_as_color)
         array = np.asarray(picture if plain else picture.convert("RGB"))
     return array
 
 
-def _read_tiff(path: Path, ndim: int, *, palette_as_colour: bool) -> Array:
+def _read_tiff(path: Path, ndim: int, *, palette_as_color: bool) -> Array:
     import tifffile
 
     with tifffile.TiffFile(path) as file:
         series = file.series[0]
         array, axes = series.asarray(), series.axes
         palette = file.pages.first.colormap
-    if palette is not None and palette_as_colour:
+    if palette is not None and palette_as_color:
         return (palette.T[array] >> 8).astype(np.uint8)
     if array.ndim == ndim + 1 and axes[0] in "SC" and axes[-1] != "S":
         array = np.moveaxis(array, 0, -1)
     elif array.ndim == ndim and "S" in axes:
-        raise DataError(f"{path}: expected a volume, got a picture in colour of shape {array.shape}")
+        raise DataError(f"{path}: expected a volume, got a picture in color of shape {array.shape}")
     elif array.ndim == ndim + 1 and axes[-1] not in "SC":
         raise DataError(f"{path}: expected one {ndim}-D image, got a stack of shape {array.shape}")
     return array

@@ -13,14 +13,14 @@ from torch.utils.data import Dataset
 from unetzoo.training.data.config import DataConfig
 from unetzoo.training.data.errors import DataError
 from unetzoo.training.data.layout import Entry
-from unetzoo.training.data.normalise import Standardise
+from unetzoo.training.data.normalize import Standardize
 from unetzoo.training.data.reading import read_image, read_mask
 
 
 class Sample(TypedDict):
     """One image (C, *spatial) as float32, its labels (*spatial) as int64, and its name.
 
-    Pictures lie in 0 to 1 and volumes keep their values, except where the config's `normalise` is `image`: then the
+    Pictures lie in 0 to 1 and volumes keep their values, except where the config's `normalize` is `image`: then the
     image has zero mean and unit deviation.
     """
 
@@ -49,11 +49,11 @@ class SegmentationFolder(Dataset[Sample]):
             labels = np.zeros(shape, np.uint8)
         else:
             table = self.classes
-            mask = read_mask(entry.mask, self.config.ndim, colours=table.in_colour, grey=table.threshold is not None)
+            mask = read_mask(entry.mask, self.config.ndim, colors=table.in_color, gray=table.threshold is not None)
             labels = table.encode(mask, entry.mask)
         if labels.shape != shape:
             raise DataError(f"{entry.mask}: the mask is {labels.shape}, its image {entry.image.name} is {shape}")
         image = torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, -1, 0)))
-        if self.config.normalise == "image":
-            image = Standardise()(image[None])[0]
+        if self.config.normalize == "image":
+            image = Standardize()(image[None])[0]
         return Sample(image=image, target=torch.from_numpy(labels.astype(np.int64)), name=entry.name)

@@ -42,17 +42,17 @@ def verify(
     usual = max(counts, key=lambda channels: counts[channels], default=0)
     problems += [
         f"{fact.path}: {fact.channels} channels, where {counts[usual]} images have {usual}; "
-        "set `channels` to rgb or grey"
+        "set `channels` to rgb or gray"
         for fact in facts
         if fact.channels != usual
     ]
     if "train" in splits and not problems:
         problems += _one_class_alone(splits["train"].config, set().union(*(fact.labels for fact in facts)))
     unit_range = all(fact.unit_range for fact in facts)
-    if any(folder.config.normalise == "imagenet" for folder in splits.values()):
+    if any(folder.config.normalize == "imagenet" for folder in splits.values()):
         problems += [
             f"{fact.path}: holds values outside 0 to 1, for which ImageNet's mean and deviation are not; "
-            "set `normalise` to image, or to a mean and deviation"
+            "set `normalize` to image, or to a mean and deviation"
             for fact in facts
             if not fact.unit_range
         ]
@@ -79,5 +79,5 @@ def _one_class_alone(config: DataConfig, labels: set[int]) -> list[str]:
     held = " and ".join([*map(repr, present), *(["void"] if table.ignore_index in labels else [])])
     return [
         f"all masks together hold only {held}: masks of 0 and 255 need `threshold: 128`, masks of 0 and 1 none, "
-        "others `classes` with their values or colours"
+        "others `classes` with their values or colors"
     ]

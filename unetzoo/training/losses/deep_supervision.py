@@ -24,7 +24,7 @@ class DeepSupervision(nn.Module):
         loss: called as `loss(logits, target)`, or with `weight_map=` where one is given.
         weights: `"equal"`: every output counts one, as the sum of seven of U2-Net (Qin et al. 2020, eq. 1);
             `"halving"`: 1, 1/2, 1/4, ... from the finest on (Isensee et al. 2021, nnU-Net); or one number an output.
-        normalise: divide the weights by their sum; by default for `"halving"` alone, as published.
+        normalize: divide the weights by their sum; by default for `"halving"` alone, as published.
         skip_coarsest: give the coarsest output the weight zero, as nnU-Net's code does.
 
     Raises:
@@ -38,7 +38,7 @@ class DeepSupervision(nn.Module):
         loss: nn.Module,
         *,
         weights: Weighting = "equal",
-        normalise: bool | None = None,
+        normalize: bool | None = None,
         skip_coarsest: bool = False,
     ) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class DeepSupervision(nn.Module):
             raise ConfigError(f"weights are {list(weights)}; expected numbers from zero up, not all of them zero")
         self.loss = loss
         self.weighting = weights
-        self.normalise = weights == "halving" if normalise is None else normalise
+        self.normalize = weights == "halving" if normalize is None else normalize
         self.skip_coarsest = skip_coarsest
 
     def weights(self, num_outputs: int) -> list[float]:
@@ -64,7 +64,7 @@ class DeepSupervision(nn.Module):
                 raise InputError(f"{len(weights)} weights were given for {num_outputs} outputs; expected one an output")
         if self.skip_coarsest and num_outputs > 1:
             weights[-1] = 0.0
-        total = sum(weights) if self.normalise else 1.0
+        total = sum(weights) if self.normalize else 1.0
         return [weight / total for weight in weights]
 
     def forward(self, logits: Tensor | Sequence[Tensor], target: Tensor, weight_map: Tensor | None = None) -> Tensor:

@@ -35,7 +35,7 @@ def prepare_target(logits: Tensor, target: Tensor, mode: Mode, num_classes: int,
     targets keep the shape of the logits.
 
     Raises:
-        InputError: shapes do not fit, or (checked on the CPU only, where it costs no synchronisation) a class index is
+        InputError: shapes do not fit, or (checked on the CPU only, where it costs no synchronization) a class index is
             outside `0 .. num_classes - 1`.
     """
     if logits.ndim < 3 or logits.shape[1] != num_classes:

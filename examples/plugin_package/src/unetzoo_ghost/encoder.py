@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from unetzoo.nn.convolution import ConvNormAct
-
-from .block import GhostBlock
+from unetzoo_ghost.block import GhostBlock
 
 
 class GhostEncoder(nn.Module):

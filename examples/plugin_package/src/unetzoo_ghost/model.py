@@ -9,8 +9,7 @@ from torch import nn
 
 from unetzoo import DenseModel
 from unetzoo.nn.convolution import ConvNormAct, make_conv
-
-from .block import GhostBlock
+from unetzoo_ghost.block import GhostBlock
 
 
 class GhostFlat(DenseModel):

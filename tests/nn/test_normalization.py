@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from unetzoo.errors import ConfigError
-from unetzoo.nn.normalisation import make_norm
+from unetzoo.nn.normalization import make_norm
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Normalisation layers by name: batch, group, instance, layer, switchable, none."""
+"""Normalization layers by name: batch, group, instance, layer, switchable, none."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import math
 import torch
 from torch import nn
 
-from ..errors import ConfigError
-from . import dims
-from .spec import split_spec
-from .switchable import SwitchableNorm
-from .typing import Spec
+from unetzoo.errors import ConfigError
+from unetzoo.nn import dims
+from unetzoo.nn.spec import split_spec
+from unetzoo.nn.switchable import SwitchableNorm
+from unetzoo.nn.typing import Spec
 
 NORMS = ("batch", "group", "instance", "layer", "switchable", "none")
 
 
 class ChannelLayerNorm(nn.Module):
-    """Layer normalisation over the channels of each position (ConvNeXt, Liu et al., 2022), (N, C, ...) to the same."""
+    """Layer normalization over the channels of each position (ConvNeXt, Liu et al., 2022), (N, C, ...) to the same."""
 
     def __init__(self, channels: int, *, eps: float = 1e-6) -> None:
         super().__init__()
@@ -26,19 +26,19 @@ class ChannelLayerNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Normalise."""
+        """Normalize."""
         x = x.movedim(1, -1)
         return nn.functional.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps).movedim(-1, 1)
 
 
 def make_norm(spec: Spec, channels: int, *, ndim: int) -> nn.Module:
-    """Return the normalisation layer for `channels` channels.
+    """Return the normalization layer for `channels` channels.
 
     `group` takes `num_groups` (32 unless told), lowered to the largest number that divides the channels; where there
     are fewer channels than that, `below` groups instead. Further options are those of the torch layer. Raises
     `ConfigError` on an unknown name or option.
     """
-    name, options = split_spec(spec, "normalisation", NORMS)
+    name, options = split_spec(spec, "normalization", NORMS)
     try:
         match name:
             case "batch":
@@ -60,10 +60,10 @@ def make_norm(spec: Spec, channels: int, *, ndim: int) -> nn.Module:
             case _:
                 return nn.Identity(**options)
     except TypeError as error:
-        raise ConfigError(f"normalisation {name!r} does not take the options {options}: {error}") from error
+        raise ConfigError(f"normalization {name!r} does not take the options {options}: {error}") from error
 
 
-def normalises_alone(module: nn.Module) -> bool:
+def normalizes_alone(module: nn.Module) -> bool:
     """Whether the layer takes mean and variance over the positions of each of several channels of a sample."""
     if isinstance(module, nn.GroupNorm):
         return module.num_groups == module.num_channels > 1

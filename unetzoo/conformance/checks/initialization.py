@@ -20,11 +20,11 @@ LEAST_WITHOUT_NORM = 1e-4
 def check_init_statistics(ctx: Context) -> Measurement:
     """Fresh logits vary by 0.01 to 20 within a channel and stay below 100.
 
-    Without any normalisation the spread halves with every layer of torch's default initialisation, and still trains:
+    Without any normalization the spread halves with every layer of torch's default initialization, and still trains:
     such a network is held to ``LEAST_WITHOUT_NORM``.
     Logits that explode start with a loss of hundreds, logits that vanish with gradients of nothing.
     """
-    ctx.require(not ctx.claims.zero_init_output, "claims zero_init_output")
+    ctx.require(not ctx.capabilities.zero_init_output, "capabilities zero_init_output")
     few = _expect_moderate(ctx, ctx.num_classes)
     _expect_moderate(ctx, 7)
     return Measurement(few, 20)
@@ -33,8 +33,8 @@ def check_init_statistics(ctx: Context) -> Measurement:
 def _expect_moderate(ctx: Context, classes: int) -> float:
     """The spread of the first output of a fresh network; all of them are held to the bounds."""
     model = ctx.train_model(dtype=torch.float32, num_classes=classes)
-    normalised = any("norm" in f"{name} {type(m).__name__}".lower() for name, m in model.named_modules())
-    least = 1e-2 if normalised else LEAST_WITHOUT_NORM
+    normalized = any("norm" in f"{name} {type(m).__name__}".lower() for name, m in model.named_modules())
+    least = 1e-2 if normalized else LEAST_WITHOUT_NORM
     spreads: dict[str, float] = {}
 
     def note(name: str, result: object) -> None:
@@ -54,7 +54,7 @@ def _expect_moderate(ctx: Context, classes: int) -> float:
         spread, largest = _spread(out), float(out.abs().max())
         name = f"{f'output {index}' if len(outputs) > 1 else 'the output'} with num_classes={classes}"
         along = f"Spread along the layers: {_profile(spreads)}"
-        hint = "Initialise by the fan-in (He et al. 2015) or normalise"
+        hint = "Initialize by the fan-in (He et al. 2015) or normalize"
         expect(
             least <= spread <= 20,
             f"fresh logits of {name} have a standard deviation of {spread:.3g} within a channel, expected {least:g} to "
@@ -135,7 +135,9 @@ def check_zero_init(ctx: Context) -> None:
     zero = {n: p for n, p in model.named_parameters() if p.dim() >= 2 and p.requires_grad and not bool(p.any())}
     ctx.require(zero, "no weight begins at zero")
     optimizer = torch.optim.Adam((p for p in model.parameters() if p.requires_grad), lr=1e-3)
-    size = ctx.claims.legal(tuple(2 * s for s in ctx.size))  # attention over a single token has no gradient by right
+    size = ctx.capabilities.legal(
+        tuple(2 * s for s in ctx.size)
+    )  # attention over a single token has no gradient by right
     for step in range(8):
         optimizer.zero_grad()
         ctx.loss(ctx.outputs(model, ctx.input(size=size, seed=step)), seed=step).backward()
@@ -152,10 +154,10 @@ def check_zero_init(ctx: Context) -> None:
 
 @check(requires=BACKWARD, level="advice")
 def check_init_grad_scale(ctx: Context) -> Measurement:
-    """At initialisation no layer's gradient is a million times another's.
+    """At initialization no layer's gradient is a million times another's.
 
     Layers whose gradients vanish do not learn while others do, at any learning rate. Scales that start at nothing by
-    intention (layer scale, zero-initialised residuals) are moved off first.
+    intention (layer scale, zero-initialized residuals) are moved off first.
     """
     model = ctx.train_model(perturb=True)
     ctx.loss(ctx.outputs(model, ctx.input())).backward()
@@ -164,13 +166,13 @@ def check_init_grad_scale(ctx: Context) -> Measurement:
         for n, p in model.named_parameters()
         if p.dim() >= 2 and p.grad is not None and bool(p.grad.any())
     }
-    ctx.require(sizes, "no weight has a gradient at initialisation")
+    ctx.require(sizes, "no weight has a gradient at initialization")
     least, most = min(sizes, key=lambda n: sizes[n]), max(sizes, key=lambda n: sizes[n])
     ratio = sizes[most] / sizes[least]
     expect(
         ratio < 1e6,
         f"the root mean square gradient of {most!r} is {sizes[most]:.3g}, that of {least!r} {sizes[least]:.3g}: a "
-        f"ratio of {ratio:.3g}, expected < 1e6. Look for saturated activations or missing normalisation between them",
+        f"ratio of {ratio:.3g}, expected < 1e6. Look for saturated activations or missing normalization between them",
         ratio,
         1e6,
     )

@@ -1,4 +1,4 @@
-"""Initialising a network's weights by a named scheme, as its paper has it."""
+"""Initializing a network's weights by a named scheme, as its paper has it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Literal
 import torch
 from torch import nn
 
-from ..errors import ConfigError
-from .normalisation import ChannelLayerNorm
-from .spec import split_spec
-from .typing import Spec
+from unetzoo.errors import ConfigError
+from unetzoo.nn.normalization import ChannelLayerNorm
+from unetzoo.nn.spec import split_spec
+from unetzoo.nn.typing import Spec
 
 WEIGHTED = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, ChannelLayerNorm)
@@ -31,10 +31,10 @@ SCHEMES: dict[str, Callable[[torch.Tensor, float, float], torch.Tensor]] = {
 
 
 @dataclass(frozen=True)
-class Initialiser:
-    """Initialises the convolutions and linear layers of a module by one of `SCHEMES`, and its normalisation.
+class Initializer:
+    """Initializes the convolutions and linear layers of a module by one of `SCHEMES`, and its normalization.
 
-    A layer that its part has begun in a way of its own, and marked with `initialised = True`, is left alone.
+    A layer that its part has begun in a way of its own, and marked with `initialized = True`, is left alone.
 
     Attributes:
         scheme: `gaussian` has the deviation sqrt(2 / N) for N inputs to a neuron (Ronneberger et al., "U-Net", 2015,
@@ -42,7 +42,7 @@ class Initialiser:
             what torch's layers draw by themselves; the others are torch's of that name.
         slope: of the leaky ReLU behind the layers; 0 for the ReLU.
         bias: `keep` leaves the biases of these layers as torch draws them, `zeros` sets them to zero.
-        norm_std: normalisation gains are drawn around one with this deviation, their biases are zero; left as they
+        norm_std: normalization gains are drawn around one with this deviation, their biases are zero; left as they
             are unless told.
     """
 
@@ -53,9 +53,9 @@ class Initialiser:
 
     @torch.no_grad()
     def __call__(self, module: nn.Module) -> nn.Module:
-        """Initialise the module in place and return it."""
+        """Initialize the module in place and return it."""
         for layer in module.modules():
-            if isinstance(layer, WEIGHTED) and not getattr(layer, "initialised", False):
+            if isinstance(layer, WEIGHTED) and not getattr(layer, "initialized", False):
                 SCHEMES[self.scheme](layer.weight, _inputs(layer), self.slope)
                 if self.bias == "zeros" and layer.bias is not None:
                     layer.bias.zero_()
@@ -65,19 +65,19 @@ class Initialiser:
         return module
 
 
-def make_initialiser(spec: Spec) -> Initialiser:
-    """Return the initialiser of a scheme by name, or by a mapping of name and options.
+def make_initializer(spec: Spec) -> Initializer:
+    """Return the initializer of a scheme by name, or by a mapping of name and options.
 
     Raises `ConfigError` on an unknown name, option or value.
     """
-    name, options = split_spec(spec, "initialisation", SCHEMES)
+    name, options = split_spec(spec, "initialization", SCHEMES)
     try:
-        initialiser = Initialiser(name, **options)  # type: ignore[arg-type]
+        initializer = Initializer(name, **options)  # type: ignore[arg-type]
     except TypeError as error:
-        raise ConfigError(f"initialisation {name!r} does not take the options {options}: {error}") from error
-    if initialiser.bias not in ("keep", "zeros"):
-        raise ConfigError(f"the bias of initialisation {name!r} is {initialiser.bias!r}; expected 'keep' or 'zeros'")
-    return initialiser
+        raise ConfigError(f"initialization {name!r} does not take the options {options}: {error}") from error
+    if initializer.bias not in ("keep", "zeros"):
+        raise ConfigError(f"the bias of initialization {name!r} is {initializer.bias!r}; expected 'keep' or 'zeros'")
+    return initializer
 
 
 def _inputs(layer: nn.Module) -> float:

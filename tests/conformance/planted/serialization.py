@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..networks import SmallUNet
-from ..planting import planted
+from conformance.networks import SmallUNet
+from conformance.planting import planted
 
 
 @planted("check_state_dict_roundtrip", because=r"projection \(not in the state dict\)")
@@ -246,7 +246,7 @@ class ExpandedParameter(SmallUNet):
 
 @planted("check_state_dict_roundtrip", because="into a network that has been used")
 class CachesItsHead(SmallUNet):
-    """Keeps the weight of its head, standardised, from the first eval forward on."""
+    """Keeps the weight of its head, standardized, from the first eval forward on."""
 
     def __init__(self, in_channels: int, num_classes: int) -> None:
         super().__init__(in_channels, num_classes)

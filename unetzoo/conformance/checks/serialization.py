@@ -1,4 +1,4 @@
-"""State and serialisation: what is saved is the whole network, and what is loaded is checked."""
+"""State and serialization: what is saved is the whole network, and what is loaded is checked."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ def check_safetensors(ctx: Context) -> Measurement | None:
     for name, tensor in state.items():
         if tensor.numel():
             groups.setdefault(tensor.untyped_storage().data_ptr(), []).append(name)
-    tied = [set(group) for group in ctx.claims.tied]
+    tied = [set(group) for group in ctx.capabilities.tied]
     shared = [g for g in groups.values() if len(g) > 1 and not any(set(g) <= t for t in tied)]
     expect(
         not shared,
@@ -244,7 +244,7 @@ def check_fingerprint(ctx: Context) -> Measurement:
 
     A release that changes an architecture by accident breaks everybody's checkpoints.
     """
-    stored = ctx.claims.fingerprint
+    stored = ctx.capabilities.fingerprint
     ctx.require(stored, "declares no fingerprint")
     assert stored is not None
     now = fingerprint(ctx.build().to(torch.float64), ctx.input().cpu())

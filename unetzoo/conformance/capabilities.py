@@ -1,4 +1,4 @@
-"""What a network says about itself: the claims that decide which checks apply and what they hold it to."""
+"""What a network says about itself: the capabilities that decide which checks apply and what they hold it to."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ Axes = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Claims:
+class Capabilities:
     """Declared or probed properties. Per-axis values have ``ndim`` entries and count pixels of the input.
 
     A legal size is, on each axis, ``size_offset + k * divisor`` that is at least ``min_size`` (or exactly
-    ``fixed_size``); the output then measures ``size - margin``. ``None`` means that nothing is claimed and the checks
-    of that claim do not apply.
+    ``fixed_size``); the output then measures ``size - margin``. ``None`` means that nothing is declared and the checks
+    of that capability do not apply.
     """
 
     ndim: int = 2
@@ -40,7 +40,7 @@ class Claims:
     no_skips: bool | None = None
     """Every path from input to output passes the coarsest level (an autoencoder)."""
     global_context: bool | None = None
-    """Some layer sees the whole image (global pooling, attention, instance or group normalisation)."""
+    """Some layer sees the whole image (global pooling, attention, instance or group normalization)."""
     coarsest_stride: int = 1
     """Stride of the coarsest feature map."""
     deepest_stride: int = 1
@@ -48,7 +48,7 @@ class Claims:
     crop_consistent: bool = False
     """Cropping pixels at the far side leaves the interior unchanged."""
     batch_coupled_train: bool = False
-    """Samples of a batch meet in training mode (batch normalisation)."""
+    """Samples of a batch meet in training mode (batch normalization)."""
     batch1_train: bool = True
     """A batch of one can be trained on."""
     stochastic_train: bool = False
@@ -56,7 +56,7 @@ class Claims:
     empty_batch: bool = False
     """An empty batch gives an empty output."""
     zero_init_output: bool = False
-    """The logits are zero at initialisation by intention."""
+    """The logits are zero at initialization by intention."""
     keeps_channels_last: bool = False
     """The channels-last layout survives to every layer."""
     deterministic_cuda: bool = True
@@ -81,16 +81,16 @@ class Claims:
     peak_memory: int | None = None
     """Bytes that a float32 training step peaks at on CUDA, at ``macs_size``, batch of one."""
     fingerprint: str | None = None
-    """Stored result of :func:`unetzoo.conformance.checks.serialisation.fingerprint`."""
+    """Stored result of :func:`unetzoo.conformance.checks.serialization.fingerprint`."""
     casts: tuple[str, ...] = ()
     """Names of modules that compute in a floating type other than their input's by intention."""
     prior_prob: float | None = None
-    """Foreground probability that the bias of the head is initialised to."""
+    """Foreground probability that the bias of the head is initialized to."""
     supports: frozenset[str] = frozenset()
     """Optional interfaces: deep_supervision, grad_checkpointing, reset_head, freeze_encoder, features,
     save_pretrained; and uses that few networks are made for: functorch, fsdp, aoti."""
     declared: frozenset[str] = field(default=frozenset())
-    """Names of the claims that were declared; the others were probed or are defaults."""
+    """Names of the capabilities that were declared; the others were probed or are defaults."""
 
     def output_size(self, size: Axes) -> Axes:
         """Spatial size of the output for an input of this spatial size."""
@@ -103,10 +103,10 @@ class Claims:
         rules = zip(size, self.min_size, self.divisor, self.size_offset, strict=True)
         return tuple(o + -(-(max(s, m) - o) // d) * d for s, m, d, o in rules)
 
-    def declare(self, values: Mapping[str, object]) -> Claims:
-        """These claims with ``values`` declared; a single number stands for every axis.
+    def declare(self, values: Mapping[str, object]) -> Capabilities:
+        """These capabilities with ``values`` declared; a single number stands for every axis.
 
-        Raises ValueError for a name that is no claim.
+        Raises ValueError for a name that is not a capability.
         """
         known = {f.name for f in fields(self)} - {"declared"}
         ndim = int(str(values.get("ndim", self.ndim)))
@@ -120,8 +120,8 @@ class Claims:
             converted[name] = self._converted(name, value, ndim)
         return replace(self.of_ndim(ndim), **converted, declared=self.declared | set(converted))  # type: ignore[arg-type]
 
-    def of_ndim(self, ndim: int) -> Claims:
-        """These claims with the size rule of as many axes; the last axis is repeated where there are too few."""
+    def of_ndim(self, ndim: int) -> Capabilities:
+        """These capabilities with the size rule of as many axes; the last axis is repeated where there are too few."""
         axes = {name: getattr(self, name) for name in ("min_size", "divisor", "size_offset", "margin")}
         return replace(self, ndim=ndim, **{n: (v + v[-1:] * ndim)[:ndim] for n, v in axes.items()})
 

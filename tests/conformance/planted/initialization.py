@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..networks import SmallUNet
-from ..planting import planted
+from conformance.networks import SmallUNet
+from conformance.planting import planted
 
 
 def _scaled(in_channels: int, num_classes: int, factor: float) -> nn.Module:
@@ -39,8 +39,8 @@ class LargeBias(SmallUNet):
 
 
 @planted("check_init_statistics", because=r"standard deviation of")
-class UnnormalisedNormalInit(SmallUNet):
-    """Draws every weight with a standard deviation of one, without normalisation."""
+class UnnormalizedNormalInit(SmallUNet):
+    """Draws every weight with a standard deviation of one, without normalization."""
 
     def __init__(self, in_channels: int, num_classes: int) -> None:
         super().__init__(in_channels, num_classes, norm=lambda channels: nn.Identity())
@@ -102,7 +102,7 @@ class TwiceZero(SmallUNet):
 
 @planted("check_init_statistics", because="with num_classes=7 have a standard deviation")
 class LoudWithManyClasses(SmallUNet):
-    """Initialises its head by the fan-out, for more than two classes."""
+    """Initializes its head by the fan-out, for more than two classes."""
 
     def __init__(self, in_channels: int, num_classes: int) -> None:
         super().__init__(in_channels, num_classes)

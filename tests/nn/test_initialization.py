@@ -1,4 +1,4 @@
-"""Named initialisation schemes, checked by the statistics of what they draw."""
+"""Named initialization schemes, checked by the statistics of what they draw."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 import unetzoo
 from unetzoo.errors import ConfigError
-from unetzoo.nn.initialisation import make_initialiser
+from unetzoo.nn.initialization import make_initializer
 from unetzoo.nn.typing import Spec
 
 # Of a sample of n normal numbers the deviation is known to sigma / sqrt(2 n): five of these.
@@ -20,7 +20,7 @@ TOLERANCE = 5 / math.sqrt(2 * SAMPLES)
 
 def drawn(spec: Spec, layer: nn.Module) -> torch.Tensor:
     torch.manual_seed(0)
-    make_initialiser(spec)(layer)
+    make_initializer(spec)(layer)
     return layer.get_parameter("weight").detach()
 
 
@@ -60,20 +60,20 @@ def test_an_orthogonal_weight_has_orthonormal_rows():
     torch.testing.assert_close(weight @ weight.T, torch.eye(16), atol=1e-5, rtol=0)
 
 
-def test_biases_and_normalisation_change_only_where_told():
+def test_biases_and_normalization_change_only_where_told():
     torch.manual_seed(0)
     layers = nn.Sequential(nn.Conv3d(8, 8, 3), nn.BatchNorm3d(512))
     bias = layers[0].bias.clone()
-    make_initialiser("gaussian")(layers)
+    make_initializer("gaussian")(layers)
     assert torch.equal(layers[0].bias, bias)
     assert torch.equal(layers[1].weight, torch.ones(512))
-    make_initialiser({"name": "gaussian", "bias": "zeros", "norm_std": 0.02})(layers)
+    make_initializer({"name": "gaussian", "bias": "zeros", "norm_std": 0.02})(layers)
     assert torch.equal(layers[0].bias, torch.zeros(8))
     assert layers[1].weight.mean().item() == pytest.approx(1, abs=5 * 0.02 / math.sqrt(512))
     assert layers[1].weight.std().item() == pytest.approx(0.02, rel=5 / math.sqrt(1024))
 
 
-def test_a_model_is_initialised_by_the_scheme_of_its_config_and_so_is_a_new_head():
+def test_a_model_is_initialized_by_the_scheme_of_its_config_and_so_is_a_new_head():
     torch.manual_seed(0)
     model = unetzoo.create("unet", init="gaussian", encoder={"channels": [32, 64]})
     weight = model.encoder.stages[1].block[1].conv.weight
@@ -85,7 +85,7 @@ def test_a_model_is_initialised_by_the_scheme_of_its_config_and_so_is_a_new_head
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("gausian", "init: unknown initialisation 'gausian'.*did you mean 'gaussian'"),
+        ("gausian", "init: unknown initialization 'gausian'.*did you mean 'gaussian'"),
         ({"name": "gaussian", "biass": "zeros"}, "init: .*biass"),
         ({"name": "gaussian", "bias": "ones"}, "init: .*'ones'; expected 'keep' or 'zeros'"),
     ],
@@ -111,7 +111,7 @@ def test_the_networks_of_the_road_challenge_start_without_biases():
     assert not any(bias.any() for bias in biases)
 
 
-def test_the_attention_networks_draw_their_normalisation_gains_around_one():
+def test_the_attention_networks_draw_their_normalization_gains_around_one():
     torch.manual_seed(0)
     model = unetzoo.create("attention_unet3d")
     gains = torch.cat([m.weight.detach() for m in model.modules() if isinstance(m, nn.BatchNorm3d)])
@@ -123,7 +123,7 @@ def test_a_layer_that_its_part_has_begun_is_left_alone():
     gate = nn.Conv2d(4, 2, 1)
     nn.init.zeros_(gate.weight)
     nn.init.ones_(gate.bias)
-    gate.initialised = True
-    make_initialiser({"name": "kaiming_normal", "bias": "zeros"})(gate)
+    gate.initialized = True
+    make_initializer({"name": "kaiming_normal", "bias": "zeros"})(gate)
     assert not gate.weight.any()
     assert gate.bias.eq(1).all()

@@ -1,4 +1,4 @@
-"""Normalisation of images: to the statistics of each image, or by fixed means and deviations."""
+"""Normalization of images: to the statistics of each image, or by fixed means and deviations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from unetzoo.training.data.config import DataConfig, MeanStd
 IMAGENET = MeanStd(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
 
 
-class Normalise(nn.Module):
+class Normalize(nn.Module):
     """Takes off a mean of each channel and divides by a deviation: (N, C, *spatial) to the same.
 
     Raises `InputError` for images of another number of channels.
@@ -28,33 +28,33 @@ class Normalise(nn.Module):
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Normalise a batch."""
+        """Normalize a batch."""
         if image.shape[1] != len(self.mean):
             raise InputError(
-                f"normalisation for {len(self.mean)} channels got images of {image.shape[1]}; "
-                "set `normalise` to one mean and deviation a channel, or `channels`"
+                f"normalization for {len(self.mean)} channels got images of {image.shape[1]}; "
+                "set `normalize` to one mean and deviation a channel, or `channels`"
             )
         shape = (1, -1, *[1] * (image.ndim - 2))
         return (image - self.mean.view(shape)) / self.std.view(shape)
 
 
-class Standardise(nn.Module):
+class Standardize(nn.Module):
     """Brings each image of a batch (N, C, *spatial) to zero mean and unit deviation over its channels and pixels."""
 
     def forward(self, image: Tensor) -> Tensor:
-        """Standardise a batch; an image of one value becomes zero."""
+        """Standardize a batch; an image of one value becomes zero."""
         axes = tuple(range(1, image.ndim))
-        centred = image - image.mean(axes, keepdim=True)
+        centered = image - image.mean(axes, keepdim=True)
         # What rounding leaves of a flat image must not be blown up.
         least = 1e-5 * image.abs().amax(axes, keepdim=True).clamp_min(1e-30)
-        return centred / centred.square().mean(axes, keepdim=True).sqrt().clamp_min(least)
+        return centered / centered.square().mean(axes, keepdim=True).sqrt().clamp_min(least)
 
 
-def normalisation(config: DataConfig) -> nn.Module:
+def normalization(config: DataConfig) -> nn.Module:
     """What turns images as read into what a network sees; for `image`, of whole images only."""
-    if config.normalise == "image":
-        return Standardise()
-    if config.normalise == "none":
+    if config.normalize == "image":
+        return Standardize()
+    if config.normalize == "none":
         return nn.Identity()
-    fixed = IMAGENET if config.normalise == "imagenet" else config.normalise
-    return Normalise(fixed.mean, fixed.std)
+    fixed = IMAGENET if config.normalize == "imagenet" else config.normalize
+    return Normalize(fixed.mean, fixed.std)
