@@ -13,8 +13,10 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from unetzoo import registry
+from unetzoo.applied import Classes, Provenance
 from unetzoo.card import ModelCard
 from unetzoo.errors import ConfigError, nearest
+from unetzoo.preprocessing import Preprocessing
 from unetzoo.yamlfile import KeyPath, read_yaml
 
 PART_KINDS = ("model", "encoder", "center", "decoder", "head", "block")
@@ -65,6 +67,9 @@ class ModelConfig(BaseModel):
         None, description="scheme that the weights are initialized by, with its options; torch's own unless told"
     )
     deep_supervision: bool = Field(False, strict=True, description="training mode returns several levels' logits")
+    preprocessing: Preprocessing | None = Field(None, description="how images are prepared for the weights")
+    classes: Classes | None = Field(None, description="what the outputs stand for: names, colors, void")
+    provenance: Provenance | None = Field(None, description="where the weights come from")
     card: ModelCard = ModelCard()
     layouts: dict[str, dict[str, str | None]] = Field(
         {}, description="key layouts of the authors' checkpoints: their keys to ours, or to null for what is dropped"

@@ -10,7 +10,19 @@ from typing import Any
 
 from unetzoo import registry
 from unetzoo.card import ModelCard
-from unetzoo.config import Draft, Mistake, ModelConfig, Reference, merge_options, named, parts_of, resolve, validate
+from unetzoo.checkpoints.loading import load_published
+from unetzoo.config import (
+    Draft,
+    Mistake,
+    ModelConfig,
+    PartConfig,
+    Reference,
+    merge_options,
+    named,
+    parts_of,
+    resolve,
+    validate,
+)
 from unetzoo.errors import ConfigError, PluginError, UnknownNameError
 from unetzoo.network import DenseModel, Network
 from unetzoo.nn import dims
@@ -137,12 +149,27 @@ def _assemble(
             if not (pretrained and name == "encoder"):
                 initialize(part)
     model.card = _card(config, changed, model.min_size)
-    model.config = config.model_copy(update={"card": model.card})
+    model.config = _without_sources(config).model_copy(update={"card": model.card})
+    model.preprocessing = config.preprocessing or model.preprocessing or getattr(model.encoder, "preprocessing", None)
+    model.provenance = config.provenance or model.provenance or getattr(model.encoder, "provenance", None)
+    known = config.classes or model.classes
+    model.classes = known if known is not None and known.fit(model.num_classes) else None
     if checkpoint is not None:
-        from unetzoo.checkpoints.loading import load_published
-
         load_published(model, checkpoint)
     return model
+
+
+def _without_sources(config: ModelConfig) -> ModelConfig:
+    """Return the config without where weights were loaded from: they are there now, and are saved with the model."""
+    parts = {kind: part for kind in ("model", "encoder") if (part := getattr(config, kind)) is not None}
+    return config.model_copy(
+        update={kind: PartConfig.model_validate(_without_weights(part.model_dump())) for kind, part in parts.items()}
+    )
+
+
+def _without_weights(options: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in options.items() if key != "weights"}
+    return {key: _without_weights(value) if isinstance(value, Mapping) else value for key, value in kept.items()}
 
 
 def _is_published_whole(config: ModelConfig, plans: Mapping[str, _Plan], changed: set[str]) -> bool:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from unetzoo.adapters.wrapping import WrappedModel, build, import_library
+from unetzoo.preprocessing import Preprocessing
 
 
 class DiffusersUNet(WrappedModel):
@@ -63,6 +64,8 @@ class DiffusersUNet(WrappedModel):
         super().__init__(in_channels=in_channels, num_classes=num_classes, ndim=2, divisor=2 ** (len(widths) - 1))
         self.unet = build(library.UNet2DModel, "diffusers_unet2d", {**given, **options})
         self.timestep = timestep
+        order = {1: "gray", 3: "rgb"}.get(in_channels)
+        self.preprocessing = Preprocessing(channels=order, input_range=(-1.0, 1.0))
 
     def forward(self, x: torch.Tensor, timestep: int | torch.Tensor | None = None) -> torch.Tensor:
         """Return the logits, or with a time step (one for all samples, or (N,)) the predicted noise, of x's size."""

