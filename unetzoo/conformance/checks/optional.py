@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from unetzoo.conformance.check import BACKWARD, FORWARD, check, expect
+from unetzoo.conformance.check import BACKWARD, check, expect
 from unetzoo.conformance.context import Context
 from unetzoo.conformance.tracing import blame, listing
 from unetzoo.errors import ConfigError
 
 
-@check(requires=FORWARD, devices="both")
+@check(devices="both", core=True)
 def check_reset_classifier(ctx: Context) -> None:
     """A new head has the number of classes, dtype, device and mode that are asked, and leaves the rest alone.
 
@@ -102,7 +102,7 @@ def _method(ctx: Context, capability: str, names: Sequence[str]) -> str:
     return found
 
 
-@check(requires=BACKWARD, devices="both")
+@check(requires=BACKWARD, devices="both", core=True)
 def check_freeze_encoder(ctx: Context) -> None:
     """A frozen encoder gets no gradient and keeps its statistics in training mode, until it is unfrozen.
 
@@ -181,7 +181,7 @@ def _moving_buffers(ctx: Context, model: nn.Module) -> list[str]:
     return [n for n, b in model.named_buffers() if not torch.equal(b, before[n])]
 
 
-@check(requires=FORWARD)
+@check(core=True)
 @torch.no_grad()
 def check_features(ctx: Context) -> None:
     """The channels and strides that the encoder declares for its features are those that it gives.

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from unetzoo.conformance.check import CREATE, CheckFailed, Measurement, NotApplicable, agree, check, expect
+from unetzoo.conformance.check import CREATE, EVAL, CheckFailed, Measurement, NotApplicable, agree, check, expect
 from unetzoo.conformance.context import Context, state_layout, tensors_in
 from unetzoo.conformance.sandbox import GlobalState, seed_generators
 
@@ -22,7 +22,7 @@ NONSENSE = "no_such_option_of_any_network"
 MACS_TOLERANCE = 0.01
 
 
-@check(requires=())
+@check(requires=(), core=True)
 def check_create_signature(ctx: Context) -> None:
     """The builder takes in_channels and num_classes by keyword and returns a module with parameters on the CPU."""
     model = ctx.build()
@@ -44,7 +44,7 @@ def check_create_signature(ctx: Context) -> None:
         )
 
 
-@check(requires=CREATE)
+@check(requires=CREATE, core=True)
 def check_unknown_kwargs(ctx: Context) -> None:
     """An unknown keyword is refused with an error that names it, whatever its value and however it begins."""
     known = _parameters(ctx)
@@ -65,7 +65,7 @@ def check_unknown_kwargs(ctx: Context) -> None:
             )
 
 
-@check(requires=CREATE)
+@check(requires=())
 def check_create_twice(ctx: Context) -> None:
     """All calls of the builder give the same network, also after another one, and with its own defaults spelt out."""
     signature, defaults = repr(_parameters(ctx)), _defaults(ctx)
@@ -111,7 +111,7 @@ def _first_difference(a: str, b: str) -> str:
     return next((f"{x.strip()!r}, then {y.strip()!r}" for x, y in pairs if x != y), "one is longer")
 
 
-@check(requires=CREATE)
+@check(requires=CREATE, core=True)
 def check_create_seeded(ctx: Context) -> None:
     """Weights follow torch's global generator: same seed, same weights; other seed, other weights."""
     first, again, other = ctx.build(seed=0), ctx.build(seed=0), ctx.build(seed=1)
@@ -261,7 +261,7 @@ with torch.no_grad():
 """
 
 
-@check(cost="slow")
+@check(requires=EVAL, cost="slow")
 def check_fresh_process(ctx: Context) -> Measurement | None:
     """Built from the same seed in a fresh process, the network has the same keys in the same order, and gives the same.
 
@@ -294,7 +294,7 @@ def check_fresh_process(ctx: Context) -> Measurement | None:
     return agree(there, here, 1e-9, "the first output in a fresh process, against one here,", hint)
 
 
-@check()
+@check(requires=EVAL)
 def check_device_context(ctx: Context) -> Measurement | None:
     """Built on the meta device all tensors are there, and filled with weights it is the same function."""
     reference = ctx.eval_model(dtype=torch.float64, perturb=True)

@@ -82,7 +82,7 @@ def _grads(ctx: Context, model: nn.Module, x: Tensor, part: slice) -> dict[str, 
     return {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
 
 
-@check(requires=BACKWARD, devices="both")
+@check(requires=BACKWARD, devices="both", core=True)
 def check_grad_checkpointing(ctx: Context) -> Measurement | None:
     """Gradient checkpointing changes no gradient, and saves memory.
 
