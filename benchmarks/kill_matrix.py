@@ -1,4 +1,4 @@
-"""Planted defects against checks, and controls against checks: writes docs/conformance_kill_matrix.md.
+"""Planted defects against checks, and controls against checks: writes build/pages/conformance_kill_matrix.md.
 
 Run from the root: ``python -m benchmarks.kill_matrix [--scope subject|fast|all] [--jobs 2]``. A defect meets the gates,
 its own check, and the checks of its subject, all fast checks, or all; a sound network the fast ones, or all.
@@ -21,8 +21,9 @@ from tests.conformance.controls import CONTROLS
 from tests.conformance.planting import Planted, all_planted
 from unetzoo.conformance import all_checks, check_model
 from unetzoo.conformance.check import GATES
+from unetzoo.files import write_text
 
-PAGE = Path(__file__).parent.parent / "docs" / "conformance_kill_matrix.md"
+PAGE = Path(__file__).parents[1] / "build" / "pages" / "conformance_kill_matrix.md"
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,8 @@ def main() -> None:
         defects = list(pool.map(partial(examine_defect, scope=arguments.scope), runnable))
         controls = list(pool.map(partial(examine_control, scope=arguments.scope), range(len(CONTROLS))))
     skipped = [defect for i, defect in enumerate(planted) if i not in runnable]
-    PAGE.write_text(page(defects, controls, skipped, arguments.scope), encoding="utf-8")
+    PAGE.parent.mkdir(parents=True, exist_ok=True)
+    write_text(PAGE, page(defects, controls, skipped, arguments.scope))
     missed = [row.name for row in (*defects, *controls) if bool(row.failed) != bool(row.planted)]
     if missed:
         raise SystemExit(f"missed or false: {missed}")

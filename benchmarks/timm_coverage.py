@@ -1,8 +1,8 @@
-"""Builds every architecture of timm as an encoder, without memory for weights, and writes the table of the docs.
+"""Builds every architecture of timm as an encoder, without memory for weights, and writes build/pages/timm_table.md.
 
 On torch's meta device tensors have shapes and no values. Each encoder is built, run in training mode at an odd and a
 square size, and run backward; what it gives must have the channels and strides that it declares, and every parameter
-must be reached. Run with: python benchmarks/timm_coverage.py [--write docs/timm.md] [pattern]
+must be reached. Run with: python -m benchmarks.timm_coverage [pattern]
 """
 
 from __future__ import annotations
@@ -21,27 +21,7 @@ from unetzoo.errors import ConfigError
 from unetzoo.files import write_text
 
 SIZES = ((97, 135), (64, 64))
-HEADER = """# timm backbones as encoders
-
-Every architecture below is an encoder for any decoder: `unetzoo.create("unet", encoder="timm/resnet34")`, with a tag
-for one of its pretrained variants (`timm/resnet34.a1_in1k`). Sizes need not divide: the image is padded to what the
-backbone divides by and the features are cropped back. A backbone whose weights fix the image size sees the image
-resized to that size; `encoder={"name": "timm/mixer_s32_224", "img_size": 512}` builds it for another one. Strides that
-are no power of two are resampled to the nearest, and a backbone of one stride (plain transformers, mixers) gets the
-simple feature pyramid of Li et al. (ECCV 2022): strides 4, 8, 16 and 32.
-
-Options beside those of `timm.create_model`: `levels` or `depth` choose levels, `output_stride` dilates, `img_size` sets
-the image size, `pyramid_channels` the width of the pyramid, `weights` the file or package that `pretrained=True` loads
-instead of timm's hub. `unetzoo.preprocessing(model)` tells mean, deviation, range and interpolation of the images.
-
-`model.freeze_encoder(until=1)` freezes the stem and the stages up to the second level of features, statistics included;
-`unfreeze_encoder()` undoes it. `model.param_groups(lr, layer_decay=0.75)` lowers the rate of each layer of the backbone
-towards the stem, in timm's own order of layers. `model.set_gradient_checkpointing(True)` turns on timm's checkpointing;
-a backbone that has none is computed again as a whole.
-
-With `ndim=3` the convolutional families of `unetzoo.adapters.timm.inflation.FAMILIES` are inflated, weights included: a
-volume that is constant along its depth gives the features of its slice.
-"""
+PAGE = Path(__file__).parents[1] / "build" / "pages" / "timm_table.md"
 
 
 @dataclass(frozen=True)
@@ -92,7 +72,6 @@ def examine(name: str, device: str = "meta") -> Row:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pattern", nargs="?", default="*")
-    parser.add_argument("--write", type=Path, help="Markdown file to write the table to")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     rows = []
@@ -103,12 +82,11 @@ def main() -> None:
     works = sum(not row.reason for row in rows)
     summary = f"{works} of the {len(rows)} architectures of timm {timm.__version__} work."
     print(summary)
-    if arguments.write:
-        titles = ["name", "levels", "strides", "channels", "parameters (millions)", "why not"]
-        head = [f"| {' | '.join(titles)} |", "| --- " * len(titles) + "|"]
-        table = "\n".join([*head, *(row.markdown() for row in rows)])
-        note = f"{summary} Written by `benchmarks/timm_coverage.py`."
-        write_text(arguments.write, f"{HEADER}\n## The table\n\n{note}\n\n{table}\n")
+    titles = ["name", "levels", "strides", "channels", "parameters (millions)", "why not"]
+    head = [f"| {' | '.join(titles)} |", "| --- " * len(titles) + "|"]
+    table = "\n".join([*head, *(row.markdown() for row in rows)])
+    PAGE.parent.mkdir(parents=True, exist_ok=True)
+    write_text(PAGE, f"# timm backbones\n\n{summary}\n\n{table}\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The project as a whole: style, types, docs, and the README's promises."""
+"""The project as a whole: length of files, the code in its pages, and what continuous integration runs."""
 
 from __future__ import annotations
 
@@ -7,27 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        ["ruff", "check", "."],
-        ["ruff", "format", "--check", "."],
-        ["mypy"],
-        ["mkdocs", "build", "--strict", "--quiet", "--site-dir"],
-    ],
-    ids=["lint", "format", "types", "docs"],
-)
-def test_the_project_is_clean(command: list[str], tmp_path: Path) -> None:
-    arguments = [*command[1:], str(tmp_path / "site")] if command[-1] == "--site-dir" else command[1:]
-    done = subprocess.run(
-        [sys.executable, "-m", command[0], *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_no_file_of_the_package_is_longer_than_400_lines() -> None:
@@ -40,3 +20,9 @@ def test_the_python_of_the_docs_runs() -> None:
     (source,) = re.findall(r"## A model of one class\n\n```python\n(.*?)```", text, re.DOTALL)
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_test_command_of_the_readme_lints_types_builds_the_docs_and_runs_the_tests() -> None:
+    command = (ROOT / "README.md").read_text().partition("<!-- test command -->")[2].split("```")[1]
+    for step in ("ruff check .", "ruff format --check .", "mypy", "mkdocs build --strict", "python -m pytest"):
+        assert f"\n{step}" in command, step

@@ -239,6 +239,7 @@ def check_import_light(ctx: Context) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=ctx.tmp_path, check=False)
     alone = f"No module named {target[1].partition('.')[0]!r}" not in done.stderr
     ctx.require(alone, f"the builder's module {target[1]!r} is not on sys.path")
+    ctx.require("UnknownNameError" not in done.stderr, f"{target[1]!r} is registered in this process alone")
     expect(done.returncode == 0, f"importing {target[1]} in a fresh process failed: {done.stderr.strip()[-400:]}")
     found = json.loads(done.stdout.strip().splitlines()[-1])
     expect(not found, f"importing {target[1]} {'; '.join(found[:4])}: do nothing at import")
@@ -279,8 +280,8 @@ def check_fresh_process(ctx: Context) -> Measurement | None:
     command = [sys.executable, "-c", FRESH_SCRIPT, arguments]
     environment = {**os.environ, "PYTHONHASHSEED": "77"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=environment)
-    missing = any(error in done.stderr for error in ("ModuleNotFoundError", "Can't get attribute"))
-    ctx.require(not missing, "the builder's module cannot be imported in another process")
+    missing = any(e in done.stderr for e in ("ModuleNotFoundError", "Can't get attribute", "UnknownNameError"))
+    ctx.require(not missing, "the builder cannot be imported in another process, or is registered in this one alone")
     expect(done.returncode == 0, f"a forward in a fresh process failed: {done.stderr.strip()[-400:]}")
     keys, there = torch.load(ctx.tmp_path / "result.pt", weights_only=True)
     model = ctx.build().double().eval()
