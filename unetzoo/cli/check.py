@@ -28,9 +28,11 @@ def check(
         list[str] | None, typer.Argument(help="Registered names, config files, or package.module:builder.")
     ] = None,
     all_models: Annotated[bool, typer.Option("--all", help="Every registered model, in 2-D and 3-D.")] = False,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")] = "cpu",
+    profile: Annotated[str, typer.Option(help="core (the contract, in seconds), full or cuda.")] = "full",
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda or cuda:1 (default: cpu; cuda for that profile).")
+    ] = None,
     ndim: Annotated[int | None, typer.Option(help="Spatial axes, where a model offers both.")] = None,
-    fast: Annotated[bool, typer.Option("--fast", help="Leave out the slow checks.")] = False,
     only: Annotated[
         list[str] | None, typer.Option("--check", help="Id or pattern of checks to run; repeatable.")
     ] = None,
@@ -50,16 +52,23 @@ def check(
     expected = json.loads(expected_failures.read_text(encoding="utf-8")) if expected_failures else {}
     targets = _targets(names or [], all_models, ndim)
     for name, _ in targets:  # a name or option that is wrong is told before hours are spent on the others
-        make_session(name, device=device, checks=only, exclude=exclude, expected_failures=expected.get(name))
+        make_session(
+            name,
+            profile=profile,
+            device=device,
+            checks=only,
+            exclude=exclude,
+            expected_failures=expected.get(name),
+        )
     board = Board({_label(target): Progress() for target in targets})
 
     def examine(target: Target) -> Report:
         name, dimensions = target
         return check_model(
             name,
+            profile=profile,
             device=device,
             ndim=dimensions,
-            fast=fast,
             checks=only,
             exclude=exclude,
             expected_failures=expected.get(name),
@@ -77,8 +86,9 @@ def check(
             if not console.is_terminal:  # where the live table is not seen before its end
                 console.print(f"{report.model}: {report.headline}", markup=False, highlight=False)
     for report in reports:
-        for result in report.failures:
-            console.print(f"[bold]{report.model}[/bold] {result.check}", highlight=False)
+        for result in report.failures + report.advice:
+            advice = " (advice)" if result.status == "advice" else ""
+            console.print(f"[bold]{report.model}[/bold] {result.check}{advice}", highlight=False)
             console.print(f"    {result.note}", markup=False, highlight=False)
     if not all(report.ok for report in reports):
         raise typer.Exit(1)
@@ -136,10 +146,11 @@ class Board:
 
     def table(self) -> Table:
         """The table as it stands."""
-        table = Table("network", "passed", "failed", "expected", "skipped", "seconds", "last check")
+        table = Table("network", "passed", "failed", "advice", "expected", "skipped", "seconds", "last check")
         for label, row in self.rows.items():
             failed = row.counts["failed"] + row.counts["unexpected_pass"]
-            cells = (row.counts["passed"], failed, row.counts["expected_failure"], row.counts["skipped"])
+            others = (row.counts[status] for status in ("advice", "expected_failure", "skipped"))
+            cells = (row.counts["passed"], failed, *others)
             color = "red" if failed else "green" if row.counts["passed"] else "dim"
             table.add_row(f"[{color}]{label}[/{color}]", *map(str, cells), f"{row.seconds:.1f}", row.last)
         return table
