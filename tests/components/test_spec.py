@@ -27,9 +27,9 @@ def test_no_normalization_by_a_mapping_over_a_name_gives_convolutions_a_bias() -
 
 @pytest.mark.parametrize("upsample", ["block", {"name": "block"}])
 def test_a_block_that_upsamples_may_be_named_over_a_mapping(upsample: object) -> None:
-    model = unetzoo.create(
-        "unet_bilinear", block={"name": "mednext"}, decoder={"upsample": upsample, "decoder_channels": [4]}, **TWO_LEVELS
-    )
+    base = {"extends": "unet", "block": "mednext", "decoder": {"upsample": {"name": "linear", "align_corners": True}}}
+    model = unetzoo.create(base, decoder={"upsample": upsample}, **TWO_LEVELS)
+    assert type(model.decoder.stages[0].up).__name__ == "MedNeXt"
     assert model(torch.ones(1, 3, 8, 8)).shape == (1, 1, 8, 8)
 
 

@@ -46,7 +46,7 @@ def read_source(weights: str, backbone: str) -> dict[str, torch.Tensor]:
 
 
 def refuse_unused_weights(options: Mapping[str, object], *, pretrained: bool) -> None:
-    """Raise `ConfigError` for `weights` in a call that loads none; in a saved config they say where weights came from."""
+    """Raise `ConfigError` for `weights` in a call that loads none; in a saved config they are a record."""
     if options.get("weights") is not None and not pretrained:
         raise ConfigError(
             f"encoder.weights is {options['weights']!r}, but without pretrained=True nothing is loaded; add it, or "
