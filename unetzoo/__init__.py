@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from unetzoo.card import ModelCard
     from unetzoo.checkpoints.loading import load_checkpoint
     from unetzoo.checkpoints.saving import from_pretrained, save_pretrained
-    from unetzoo.config import ModelConfig
+    from unetzoo.config.schema import ModelConfig
     from unetzoo.factory import create
     from unetzoo.network import DenseModel, Network
 
@@ -52,7 +52,7 @@ __all__ = [
 _LAZY = {
     "DenseModel": "network",
     "ModelCard": "card",
-    "ModelConfig": "config",
+    "ModelConfig": "config.schema",
     "Network": "network",
     "create": "factory",
     "from_pretrained": "checkpoints.saving",

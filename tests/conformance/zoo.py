@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 import unetzoo
-from unetzoo.config import resolve
+from unetzoo.config.resolving import resolve
 from unetzoo.conformance import Report, all_checks, check_model
 from unetzoo.errors import UnetzooError
 

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from unetzoo.adapters.wrapping import WrappedModel, build, import_library
+from unetzoo.adapters.wrapping import WrappedModel, import_library
+from unetzoo.components.binding import call
 
 
 class DiffusersUNet(WrappedModel):
@@ -61,7 +62,7 @@ class DiffusersUNet(WrappedModel):
             "norm_num_groups": math.gcd(norm_num_groups, *widths, *(width // 2 for width in widths)),
         }
         super().__init__(in_channels=in_channels, num_classes=num_classes, ndim=2, divisor=2 ** (len(widths) - 1))
-        self.unet = build(library.UNet2DModel, "diffusers_unet2d", {**given, **options})
+        self.unet = call(library.UNet2DModel, {**given, **options}, name="'diffusers_unet2d'", foreign=True)
         self.timestep = timestep
 
     def forward(self, x: torch.Tensor, timestep: int | torch.Tensor | None = None) -> torch.Tensor:

@@ -12,7 +12,8 @@ from torch import nn
 from torchvision.models import get_model_builder
 from torchvision.models.segmentation.lraspp import LRASPPHead
 
-from unetzoo.adapters.wrapping import WrappedModel, build, component
+from unetzoo.adapters.wrapping import WrappedModel, component
+from unetzoo.components.binding import call
 from unetzoo.errors import UnknownNameError, nearest
 from unetzoo.network import DenseModel
 from unetzoo.nn.resampling import interpolate
@@ -94,7 +95,7 @@ class TorchvisionProvider:
 
 def _make(network: str, num_classes: int, **options: Any) -> nn.Module:
     given = {"weights": None, "weights_backbone": None, "num_classes": num_classes, **options}
-    return build(get_model_builder(network), f"torchvision/{network}", given)
+    return call(get_model_builder(network), given, name=f"'torchvision/{network}'", foreign=True)
 
 
 def _make_head(network: str, num_classes: int) -> nn.Module:

@@ -12,7 +12,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from unetzoo import factory
 from unetzoo.checkpoints.loading import load_checkpoint
-from unetzoo.config import ModelConfig
+from unetzoo.config.schema import ModelConfig
 from unetzoo.errors import CheckpointError, ConfigError
 from unetzoo.files import replacing, write_text
 from unetzoo.network import DenseModel
