@@ -115,9 +115,7 @@ def test_a_model_is_found_by_the_name_of_its_distribution(folder: Path) -> None:
         (["two_nets:Sound", "-o", "num_classes=none"], "num_classes is 'none'"),
     ],
 )
-def test_wrong_input_is_refused_before_any_network_is_checked(
-    folder: Path, arguments: list[str], told: str
-) -> None:
+def test_wrong_input_is_refused_before_any_network_is_checked(folder: Path, arguments: list[str], told: str) -> None:
     (folder / "broken.py").write_text("1 / 0")
     (folder / "list.json").write_text("[]")
     (folder / "other.json").write_text('{"two_nets:Other": {"check_repr": "known"}}')
