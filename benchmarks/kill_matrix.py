@@ -20,7 +20,7 @@ import torch
 from tests.conformance.controls import CONTROLS
 from tests.conformance.planting import Planted, all_planted
 from unetzoo.conformance import all_checks, check_model
-from unetzoo.conformance.check import BACKWARD
+from unetzoo.conformance.check import GATES
 from unetzoo.files import write_text
 
 PAGE = Path(__file__).parents[1] / "build" / "pages" / "conformance_kill_matrix.md"
@@ -55,7 +55,7 @@ def chosen(own: str, scope: str) -> list[str]:
         "fast": lambda check: check.cost == "fast",
         "subject": lambda check: check.cost == "fast" and subject in (None, check.subject),
     }[scope]
-    return [check.id for check in checks if met(check) or check.id == own or check.id in BACKWARD]
+    return [check.id for check in checks if met(check) or check.id == own or check.id in GATES]
 
 
 def examine_defect(index: int, *, scope: str) -> Row:
@@ -65,7 +65,7 @@ def examine_defect(index: int, *, scope: str) -> Row:
     checks = chosen(defect.check_id, scope)
     report = check_model(defect.build, checks=checks, capabilities=defect.capabilities, device=defect.device)
     own = report[defect.check_id]
-    caught = own.status == "failed" and re.search(defect.because, own.message, re.DOTALL) is not None
+    caught = own.status in ("failed", "advice") and re.search(defect.because, own.message, re.DOTALL) is not None
     return _row(defect.build.__name__, defect.build.__doc__, defect.check_id, caught, report)
 
 
@@ -74,11 +74,11 @@ def examine_control(index: int, *, scope: str) -> Row:
     torch.set_num_threads(1)
     build = CONTROLS[index]
     report = check_model(build, checks=chosen("", scope))
-    return _row(build.__name__, build.__doc__, "", not report.failures, report)
+    return _row(build.__name__, build.__doc__, "", not report.failures + report.advice, report)
 
 
 def _row(name: str, about: str | None, planted: str, caught: bool, report: object) -> Row:
-    failed = tuple(r.check for r in report.failures)
+    failed = tuple(r.check for r in (*report.failures, *report.advice))
     return Row(
         name, (about or "").partition("\n")[0], planted, caught, failed, report.counts.get("passed", 0), report.seconds
     )

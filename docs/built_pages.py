@@ -17,7 +17,7 @@ LONG_RUNS = {
     "timm_table.md": ("Table of timm backbones", "python -m benchmarks.timm_coverage"),
     "conformance_kill_matrix.md": ("Kill matrix", "python -m benchmarks.kill_matrix"),
 }
-HEAD = "| check | level | cost | device | property |\n|---|---|---|---|---|\n"
+HEAD = "| check | level | profile | cost | device | property |\n|---|---|---|---|---|---|\n"
 DEVICES = {"both": "any", "cpu": "CPU", "cuda": "CUDA"}
 
 
@@ -38,8 +38,8 @@ def checks_page() -> str:
     parts = ["# Checks of the conformance suite\n"]
     for subject in sorted({check.subject for check in checks}):
         rows = [
-            f"| `{check.id}` | {check.level} | {check.cost} | {DEVICES[check.devices]} "
-            f"| {check.summary.replace('|', chr(92) + '|')} |\n"
+            f"| `{check.id}` | {check.level} | {'core' if check.core else 'full'} | {check.cost} "
+            f"| {DEVICES[check.devices]} | {check.summary.replace('|', chr(92) + '|')} |\n"
             for check in checks
             if check.subject == subject
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from unetzoo.parts import Checkpointable
+from unetzoo.components.parts import Checkpointable
 
 
 def gradients_and_kept_bytes(model: nn.Module, x: torch.Tensor) -> tuple[dict[str, torch.Tensor], int]:

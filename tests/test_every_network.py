@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import unetzoo
-from unetzoo.config import resolve
+from unetzoo.config.resolving import resolve
 from unetzoo.nn.dims import per_axis
 
 NAMES = unetzoo.list_models()

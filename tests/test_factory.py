@@ -90,8 +90,11 @@ def test_an_unknown_model_tells_the_nearest_names() -> None:
     [
         ({"block": {"norm": "bach"}}, "unknown normalization 'bach'.*did you mean 'batch'"),
         ({"block": {"activation": "rel"}}, "unknown activation 'rel'.*did you mean 'relu'"),
-        ({"block": {"norm": {"name": "group", "groups": 3}}}, "'group' does not take the options"),
-        ({"block": {"norm": {"name": "group", "num_groups": 0}}}, "num_groups.* is 0; expected a whole number from 1"),
+        (
+            {"block": {"norm": {"name": "group", "groups": 3}}},
+            "normalization 'group': groups: unknown option; did you mean 'num_groups'",
+        ),
+        ({"block": {"norm": {"name": "group", "num_groups": 0}}}, "num_groups: expected a number of at least 1, got 0"),
         ({"block": {"order": "cnn"}}, "order is 'cnn'; expected the letters c, n, a"),
         ({"decoder": {"upsample": "deconf"}}, "unknown upsampling 'deconf'.*did you mean 'deconv'"),
         (

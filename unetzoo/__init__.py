@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from unetzoo.applied import Classes, Provenance
     from unetzoo.card import ModelCard
     from unetzoo.checkpoints.loading import load_checkpoint
-    from unetzoo.config import ModelConfig
+    from unetzoo.config.schema import ModelConfig
     from unetzoo.factory import create
     from unetzoo.network import DenseModel, Network
     from unetzoo.preprocessing import Preprocessing
@@ -56,7 +56,7 @@ _LAZY = {
     "Classes": "applied",
     "DenseModel": "network",
     "ModelCard": "card",
-    "ModelConfig": "config",
+    "ModelConfig": "config.schema",
     "Network": "network",
     "Preprocessing": "preprocessing",
     "Provenance": "applied",

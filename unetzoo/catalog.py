@@ -46,7 +46,7 @@ def info(name: str) -> ModelCard:
 
     Raises `UnknownNameError` for an unknown name and `ConfigError` for a config that is not valid.
     """
-    from unetzoo.config import read_card
+    from unetzoo.config.resolving import read_card
 
     return read_card(name)
 

@@ -38,6 +38,30 @@ class TrainingError(UnetzooError, RuntimeError):
     """A training run that cannot go on: a loss that is not finite, or too little memory."""
 
 
+# What other libraries call the same thing.
+SYNONYMS = {
+    "num_classes": ("classes", "n_classes", "nclass", "out_channels", "out_ch", "num_labels"),
+    "in_channels": ("in_chans", "in_ch", "input_channels", "n_channels", "channels_in"),
+    "encoder": ("encoder_name", "backbone", "encoder_type"),
+    "pretrained": ("encoder_weights", "weights_backbone", "use_pretrained"),
+    "ndim": ("spatial_dims", "dim", "dims", "dimensions"),
+    "activation": ("act", "act_layer", "nonlinearity"),
+    "norm": ("norm_layer", "norm_type", "normalization"),
+    "dropout": ("drop_rate", "drop", "p_drop"),
+}
+
+
+def nearest_option(value: str, choices: Iterable[str]) -> str:
+    """Return a phrase that offers what `value` is called here, or the nearest spellings, or the empty string.
+
+    >>> nearest_option("classes", ["num_classes", "channels"])
+    "; did you mean 'num_classes'?"
+    """
+    known = list(choices)
+    ours = next((name for name, others in SYNONYMS.items() if value in others and name in known), None)
+    return nearest(value, known) if ours is None else f"; did you mean {ours!r}?"
+
+
 def nearest(value: str, choices: Iterable[str]) -> str:
     """Return a phrase that offers the spellings nearest to `value`, or the empty string.
 

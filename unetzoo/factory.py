@@ -4,59 +4,30 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from unetzoo import registry
 from unetzoo.card import ModelCard
 from unetzoo.checkpoints.loading import load_published
-from unetzoo.config import (
-    Draft,
-    Mistake,
-    ModelConfig,
-    PartConfig,
-    Reference,
-    merge_options,
-    named,
-    parts_of,
-    resolve,
-    validate,
-)
+from unetzoo.components.binding import Bound, accepts, bind, is_block_option
+from unetzoo.components.kinds import KINDS, PARTS
+from unetzoo.components.mistakes import Mistake
+from unetzoo.components.parts import Validating
+from unetzoo.components.spec import merge, named, split
+from unetzoo.config.merging import Draft
+from unetzoo.config.resolving import Reference, resolve, validate
+from unetzoo.config.schema import ModelConfig
 from unetzoo.errors import ConfigError, PluginError, UnknownNameError
 from unetzoo.network import DenseModel, Network
 from unetzoo.nn import dims
 from unetzoo.nn.initialization import Initializer, make_initializer
-from unetzoo.nn.normalization import normalizes_alone
+from unetzoo.nn.normalization import min_positions
 from unetzoo.nn.typing import Size
-from unetzoo.options import accepts, check_options, is_block_option
+from unetzoo.verifying import verify_block, verify_part
 
 Part = str | Mapping[str, object] | None
-
-GIVEN = {
-    "model": ("in_channels", "num_classes", "ndim", "pretrained"),
-    "encoder": ("in_channels", "ndim", "pretrained"),
-    "center": ("channels", "ndim"),
-    "decoder": ("channels", "strides", "ndim"),
-    "head": ("channels", "strides", "num_classes", "ndim"),
-    "block": ("in_channels", "out_channels", "ndim"),
-}
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """A component with checked options, ready to be called."""
-
-    name: str
-    component: Callable[..., Any]
-    options: dict[str, Any]
-
-    def build(self, *args: object, **given: object) -> Any:
-        """Call the component; a `ConfigError` from inside tells which component it was."""
-        try:
-            return self.component(*args, **given, **self.options)
-        except ConfigError as error:
-            raise ConfigError(f"{self.name!r} cannot be built: {error}") from error
+REPLACEABLE = (*PARTS, "block")
 
 
 def create(
@@ -67,6 +38,7 @@ def create(
     ndim: int | None = None,
     pretrained: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
+    tiny: bool = False,
     encoder: Part = None,
     center: Part = None,
     decoder: Part = None,
@@ -76,15 +48,16 @@ def create(
     """Build a model.
 
     Args:
-        name: a registered name (`"unet"`, `"dist:unet"`, `"timm/..."`-like namespaces), the path of a YAML file, a
-            mapping, or a `ModelConfig`.
-        num_classes: channels of the logits; 1 unless the config says otherwise.
-        in_channels: channels of the input; 3 unless the config says otherwise.
-        ndim: 2 or 3; the config's own unless told.
+        name: a registered name (`"unet"`, `"dist:unet"`, `"smp/unet"`), the path of a YAML file, a mapping, or a
+            `ModelConfig`.
+        num_classes: channels of the logits; default: the config's, or 1.
+        in_channels: channels of the input; default: the config's, or 3.
+        ndim: 2 or 3; default: the config's.
         pretrained: load the encoder's published weights, its first convolution adapted to other than three input
             channels; or, where the encoder has none, the first checkpoint of the whole network on the card.
         checkpoint: weights of the whole model: a file, or the name of one of the card's checkpoints ("official": the
             first, where none has that name).
+        tiny: build the small variant that the config describes for tests, of the same layers with few channels.
         encoder: name, or mapping of name and options, that replaces or changes the config's encoder.
         center: the same for the center.
         decoder: the same for the decoder.
@@ -96,60 +69,66 @@ def create(
         The model in training mode: float (N, in_channels, *spatial) to logits (N, num_classes, *spatial).
 
     Raises:
-        UnknownNameError: nothing is registered under a name; the nearest spellings are told.
+        UnknownNameError: nothing is registered under a name; the message offers the nearest spellings.
         ConfigError: every mistake in the config and the options, with file, line and key.
-        PluginError: the plugin that holds the name cannot be imported, or several hold it.
+        PluginError: the plugin that holds the name cannot be imported or breaks the interface of its kind, or several
+            hold the name.
         CheckpointError: the checkpoint does not fit.
     """
     parts = {"encoder": encoder, "center": center, "decoder": decoder, "head": head}
     fields = {"num_classes": num_classes, "in_channels": in_channels, "ndim": ndim}
     changes = {key: value for key, value in {**parts, **fields}.items() if value is not None} | overrides
-    if isinstance(encoder, Mapping) and encoder.get("weights") is not None and not pretrained:
-        raise ConfigError(
-            f"create(): encoder.weights is {encoder['weights']!r}, but without pretrained=True nothing is loaded; "
-            "add it, or leave weights out"
-        )
     draft = resolve(name)
     draft = draft.for_ndim(draft.data.get("ndim", 2) if ndim is None else ndim)
-    draft = draft.override(_place(draft, changes), "create()")
-    return _assemble(draft, pretrained=pretrained, checkpoint=checkpoint, changed=set(changes))
+    changed = set(changes)
+    if tiny:
+        changed |= set(draft.data.get("tiny", ()))
+        draft = draft.tiny()
+    placed = _place(draft, changes)
+    draft = draft.override(placed, "create()")
+    return _assemble(draft, pretrained=pretrained, checkpoint=checkpoint, changed=changed, asked=placed)
 
 
 def _place(draft: Draft, changes: dict[str, object]) -> dict[str, object]:
     """Give a `model` component every option that is not a field of the config itself."""
     if "model" not in draft.data:
         return changes
-    shared = set(ModelConfig.model_fields) - {*ModelConfig.PARTS, "block", "model", "extends"}
+    shared = set(ModelConfig.model_fields) - {*REPLACEABLE, "model", "extends"}
     own = {key: value for key, value in changes.items() if key in shared}
     return {**own, "model": {key: value for key, value in changes.items() if key not in shared}}
 
 
 def _assemble(
-    draft: Draft, *, pretrained: bool, checkpoint: str | os.PathLike[str] | None, changed: set[str]
+    draft: Draft,
+    *,
+    pretrained: bool,
+    checkpoint: str | os.PathLike[str] | None,
+    changed: set[str],
+    asked: Mapping[str, object],
 ) -> DenseModel:
     config, mistakes = validate(draft)
-    plans, unplanned = _plan_parts(draft.data)
-    mistakes += [mistake for mistake in unplanned if not any(mistake.path[: len(m.path)] == m.path for m in mistakes)]
+    bound, unbound = _bind_parts(draft.data)
+    mistakes += [mistake for mistake in unbound if not any(mistake.path[: len(m.path)] == m.path for m in mistakes)]
     if config is None or mistakes:
         raise draft.fail(mistakes)
+    _validate_parts(bound, asked, pretrained=pretrained)
     given = {"in_channels": config.in_channels, "num_classes": config.num_classes, "ndim": config.ndim}
     initialize = _read_initialization(draft, config)
-    if pretrained and _is_published_whole(config, plans, changed):
+    if pretrained and _is_published_whole(config, bound, changed):
         pretrained, checkpoint = False, checkpoint or "official"
-    if "model" in plans:
-        model = _build_model(plans["model"], given, pretrained=pretrained)
+    if "model" in bound:
+        model = _build_model(bound["model"], given, pretrained=pretrained)
     else:
         # What unpadded convolutions need does not follow from the strides.
-        told = config.card.unpadded is not None or not changed & {"encoder", "center", "decoder", "block"}
-        own_min_size = config.card.min_size if told else None
-        model = _build_network(plans, given, min_size=own_min_size, pretrained=pretrained)
+        stated = config.card.unpadded is not None or not changed & set(REPLACEABLE)
+        model = _build_network(bound, given, min_size=config.card.min_size if stated else None, pretrained=pretrained)
     if initialize is not None:
         model.initialize = initialize
         for name, part in model.named_children():
             if not (pretrained and name == "encoder"):
                 initialize(part)
     model.card = _card(config, changed, model.min_size)
-    model.config = _without_sources(config).model_copy(update={"card": model.card})
+    model.config = config.model_copy(update={"card": model.card})
     model.preprocessing = config.preprocessing or model.preprocessing or getattr(model.encoder, "preprocessing", None)
     model.provenance = config.provenance or model.provenance or getattr(model.encoder, "provenance", None)
     known = config.classes or model.classes
@@ -159,24 +138,12 @@ def _assemble(
     return model
 
 
-def _without_sources(config: ModelConfig) -> ModelConfig:
-    """Return the config without where weights were loaded from: they are there now, and are saved with the model."""
-    parts = {kind: part for kind in ("model", "encoder") if (part := getattr(config, kind)) is not None}
-    return config.model_copy(
-        update={kind: PartConfig.model_validate(_without_weights(part.model_dump())) for kind, part in parts.items()}
-    )
-
-
-def _without_weights(options: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {key: value for key, value in options.items() if key != "weights"}
-    return {key: _without_weights(value) if isinstance(value, Mapping) else value for key, value in kept.items()}
-
-
-def _is_published_whole(config: ModelConfig, plans: Mapping[str, _Plan], changed: set[str]) -> bool:
+def _is_published_whole(config: ModelConfig, bound: Mapping[str, Bound], changed: set[str]) -> bool:
     """Whether the published weights are those of the whole network, and it is still that network."""
-    part = plans["model"] if "model" in plans else plans["encoder"]
-    unchanged = not changed & {*ModelConfig.PARTS, "block"}
-    return unchanged and bool(config.card.checkpoints) and not accepts(part.component, "pretrained")
+    part = bound["model"] if "model" in bound else bound["encoder"]
+    return (
+        not changed & set(REPLACEABLE) and bool(config.card.checkpoints) and not accepts(part.component, "pretrained")
+    )
 
 
 def _read_initialization(draft: Draft, config: ModelConfig) -> Initializer | None:
@@ -186,56 +153,67 @@ def _read_initialization(draft: Draft, config: ModelConfig) -> Initializer | Non
         raise draft.fail([Mistake(("init",), str(error))]) from error
 
 
-def _build_model(plan: _Plan, given: dict[str, int], *, pretrained: bool) -> DenseModel:
-    offered = {key: value for key, value in given.items() if accepts(plan.component, key)}
-    if "ndim" not in offered and given["ndim"] not in getattr(plan.component, "about", {}).get("ndim", (2,)):
-        raise ConfigError(f"{plan.name!r} cannot be created with ndim={given['ndim']}")
-    if accepts(plan.component, "pretrained"):
+def _validate_parts(bound: Mapping[str, Bound], asked: Mapping[str, object], *, pretrained: bool) -> None:
+    """Let each component look at what the call asks of it."""
+    for kind, part in bound.items():
+        component = getattr(part.component, "func", part.component)
+        if isinstance(component, Validating):
+            _, options = split(asked.get(kind, {}))
+            component.validate(options, pretrained=pretrained)
+
+
+def _build_model(bound: Bound, given: dict[str, int], *, pretrained: bool) -> DenseModel:
+    offered = {key: value for key, value in given.items() if accepts(bound.component, key)}
+    if "ndim" not in offered and given["ndim"] not in getattr(bound.component, "about", {}).get("ndim", (2,)):
+        raise ConfigError(f"{bound.name!r} cannot be created with ndim={given['ndim']}")
+    if accepts(bound.component, "pretrained"):
         offered["pretrained"] = pretrained
     elif pretrained:
-        raise ConfigError(f"{plan.name!r} has no pretrained weights; create it with pretrained=False")
-    model = plan.build(**offered)
+        raise ConfigError(f"{bound.name!r} has no pretrained weights; create it with pretrained=False")
+    model = bound(**offered)
     if not isinstance(model, DenseModel):
         raise PluginError(
-            f"the model {plan.name!r} is a {type(model).__name__}; expected a subclass of unetzoo.DenseModel, "
+            f"the model {bound.name!r} is a {type(model).__name__}; expected a subclass of unetzoo.DenseModel, "
             "which gives it the methods and the input checks that every model has"
         )
     return model
 
 
 def _build_network(
-    plans: dict[str, _Plan], given: dict[str, int], *, min_size: Size | None, pretrained: bool
+    bound: dict[str, Bound], given: dict[str, int], *, min_size: Size | None, pretrained: bool
 ) -> Network:
     ndim = given["ndim"]
     weights = {}
-    if accepts(plans["encoder"].component, "pretrained"):
+    if accepts(bound["encoder"].component, "pretrained"):
         weights["pretrained"] = pretrained
     elif pretrained:
         raise ConfigError(
-            f"encoder {plans['encoder'].name!r} has no pretrained weights; choose one that has, such as "
+            f"encoder {bound['encoder'].name!r} has no pretrained weights; choose one that has, such as "
             "encoder='timm/resnet34', or create the model with pretrained=False"
         )
-    encoder = plans["encoder"].build(given["in_channels"], ndim=ndim, **weights)
-    center = plans["center"].build(encoder.channels[-1], ndim=ndim)
-    decoder = plans["decoder"].build(encoder.channels, encoder.strides, ndim=ndim)
-    head = plans["head"]
-    # One position has no variance: where each channel of each sample is normalized alone, two are needed.
-    alone = any(normalizes_alone(module) for part in (encoder, center, decoder) for module in part.modules())
-    least = dims.multiply(dims.coarsest(encoder.strides, ndim), 2 if alone else 1, ndim)
-    return Network(
+    encoder = bound["encoder"](given["in_channels"], ndim=ndim, **weights)
+    verify_part("encoder", bound["encoder"], encoder, in_channels=given["in_channels"], ndim=ndim)
+    center = bound["center"](encoder.channels[-1], ndim=ndim)
+    verify_part("center", bound["center"], center, encoder, ndim=ndim)
+    decoder = bound["decoder"](encoder.channels, encoder.strides, ndim=ndim)
+    verify_part("decoder", bound["decoder"], decoder, encoder, ndim=ndim)
+    positions = max(min_positions(part) for part in (encoder, center, decoder))
+    model = Network(
         encoder,
         center,
         decoder,
-        partial(head.component, decoder.channels, decoder.strides, ndim=ndim, **head.options),
-        min_size=min_size or least,
+        partial(bound["head"].factory, decoder.channels, decoder.strides, ndim=ndim),
+        min_size=min_size or dims.multiply(dims.coarsest(encoder.strides, ndim), positions, ndim),
         **given,
     )
+    verify_part("head", bound["head"], model.head, decoder, num_classes=given["num_classes"], ndim=ndim)
+    return model
 
 
 def _card(config: ModelConfig, changed: set[str], min_size: Size) -> ModelCard:
     """Return the card of what was built: a changed network is no longer the published one."""
-    updates: dict[str, object] = {"parts": parts_of(config), "min_size": min_size}
-    if changed & {*ModelConfig.PARTS, "block"}:
+    updates: dict[str, object] = {"parts": config.parts, "min_size": min_size}
+    if changed & set(REPLACEABLE):
         updates |= {"sizes": None, "checkpoints": {}}
     return config.card.model_copy(update=updates)
 
@@ -243,17 +221,17 @@ def _card(config: ModelConfig, changed: set[str], min_size: Size) -> ModelCard:
 def part_builders(config: ModelConfig) -> dict[str, Callable[..., Any]]:
     """Return a function for each part that a config names, which builds the part with the config's options."""
     data = config.model_dump(mode="json", exclude_defaults=True)
-    plans, mistakes = _plan_parts(data)
+    bound, mistakes = _bind_parts(data)
     if mistakes:
         raise Draft(config.card.name or "a ModelConfig", data).fail(mistakes)
-    return {kind: plan.build for kind, plan in plans.items()}
+    return dict(bound)
 
 
-def _plan_parts(data: Mapping[str, Any]) -> tuple[dict[str, _Plan], list[Mistake]]:
+def _bind_parts(data: Mapping[str, Any]) -> tuple[dict[str, Bound], list[Mistake]]:
     """Resolve every component that the data names, and check all options, whatever else is wrong."""
-    plans: dict[str, _Plan] = {}
+    bound: dict[str, Bound] = {}
     mistakes: list[Mistake] = []
-    kinds = ("model",) if "model" in data else ModelConfig.PARTS
+    kinds = ("model",) if "model" in data else PARTS
     block = named(data.get("block")) if data.get("block") else {}
     for kind in kinds:
         part = named(data.get(kind) or ("identity" if kind == "center" else None))
@@ -261,24 +239,24 @@ def _plan_parts(data: Mapping[str, Any]) -> tuple[dict[str, _Plan], list[Mistake
             continue
         if data.get("deep_supervision") is True and kind in ("head", "model"):
             part = {**part, "deep_supervision": True}
-        plan, wrong = _plan(kind, part, (kind,), block)
+        one, wrong = _bind(kind, part, (kind,), block if isinstance(block, Mapping) else {})
         mistakes += wrong
-        if plan is not None:
-            plans[kind] = plan
-    return plans, mistakes
+        if one is not None:
+            bound[kind] = one
+    return bound, mistakes
 
 
-def _plan(
+def _bind(
     kind: str, part: Mapping[str, Any], path: tuple[str, ...], block: Mapping[str, Any]
-) -> tuple[_Plan | None, list[Mistake]]:
-    options = dict(part)
-    name = options.pop("name", None)
+) -> tuple[Bound | None, list[Mistake]]:
+    name, options = split(part)
     if not isinstance(name, str):
         return None, [Mistake((*path, "name"), f"expected the name of a {kind}, got {name!r}")]
     try:
-        component = registry.get(kind, name)
+        entry = registry.find(kind, name, component=True)
     except UnknownNameError as error:
         return None, [Mistake((*path, "name"), str(error))]
+    component = entry.load()
     if block and "block" not in options and accepts(component, "block"):
         options["block"] = block
     mistakes: list[Mistake] = []
@@ -287,11 +265,15 @@ def _plan(
         if not isinstance(own, Mapping):
             mistakes.append(Mistake((*path, key), f"expected the name of a block, or a mapping, got {own!r}"))
             continue
-        merged = merge_options(block, own) if block else dict(own)
-        inner, wrong = _plan("block", merged, (*path, key), {})
+        merged = merge({key: block}, {key: own})[key] if block else dict(own)
+        inner, wrong = _bind("block", merged, (*path, key), {})
         mistakes += wrong
         if inner is not None:
-            options[key] = partial(inner.component, **inner.options)
-    checked, wrong_options = check_options(component, options, GIVEN[kind])
-    mistakes += [Mistake((*path, *option.split(".")), message) for option, message in wrong_options]
-    return _Plan(name, component, checked), mistakes
+            options[key] = verify_block(inner)
+    bound, wrong = bind(component, options, name=name, given=_given(kind, name, component), source=entry.source)
+    return bound, mistakes + [Mistake((*path, *mistake.path), mistake.message) for mistake in wrong]
+
+
+def _given(kind: str, name: str, component: Callable[..., Any]) -> tuple[str, ...]:
+    """What the builder supplies, and what a provider has set for the name that was asked for."""
+    return (*KINDS[kind].given, *(getattr(component, "keywords", {}) if "/" in name else ()))

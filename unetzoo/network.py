@@ -11,19 +11,19 @@ from torch import nn
 
 from unetzoo import hub
 from unetzoo.applied import Classes, Provenance
+from unetzoo.components.kinds import PARTS
+from unetzoo.components.parts import Checkpointable, Layered
+from unetzoo.components.spec import plain
 from unetzoo.errors import ConfigError, InputError
 from unetzoo.nn import dims
 from unetzoo.nn.levels import Level, trace_levels
 from unetzoo.nn.typing import Size
-from unetzoo.parts import Checkpointable, Layered
 from unetzoo.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from unetzoo.card import ModelCard
-    from unetzoo.config import ModelConfig
+    from unetzoo.config.schema import ModelConfig
     from unetzoo.nn.initialization import Initializer
-
-PARTS = ("encoder", "center", "decoder", "head")
 
 
 class DenseModel(nn.Module):
@@ -111,7 +111,7 @@ class DenseModel(nn.Module):
             whole = frozenset(name for name, _ in encoder.named_parameters())
             level = Level(whole, ("",))
         else:
-            levels = self._levels()
+            levels, until = self._levels(), plain(until)
             if not isinstance(until, int) or isinstance(until, bool) or not 0 <= until < len(levels):
                 raise ConfigError(
                     f"until is {until!r}; expected a level of the encoder, from 0, the finest, to {len(levels) - 1}"
@@ -137,8 +137,9 @@ class DenseModel(nn.Module):
 
         The names of the classes go with the old one.
         """
-        if not isinstance(num_classes, int) or num_classes < 1:
-            raise ConfigError(f"num_classes is {num_classes!r}; expected a whole number from 1")
+        num_classes = plain(num_classes)
+        if not isinstance(num_classes, int) or isinstance(num_classes, bool) or num_classes < 1:
+            raise ConfigError(f"num_classes is {num_classes!r}; expected a whole number of at least 1")
         self._replace_head(num_classes)
         self.num_classes = num_classes
         self.classes = None
@@ -283,7 +284,7 @@ class DenseModel(nn.Module):
 
 
 class Network(DenseModel):
-    """Encoder, center, decoder and head in sequence; each keeps the promises of `unetzoo.parts`."""
+    """Encoder, center, decoder and head in sequence; each keeps the promises of `unetzoo.components.parts`."""
 
     encoder: nn.Module
     center: nn.Module

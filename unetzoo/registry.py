@@ -16,9 +16,9 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Protocol, TypeVar, overload, runtime_checkable
 
+from unetzoo.components.kinds import KINDS
 from unetzoo.errors import PluginError, UnknownNameError, nearest
 
-KINDS = ("model", "encoder", "center", "decoder", "head", "block")
 RUNTIME = "runtime"  # the source of what `register` adds; no distribution can have added it
 
 _PART = r"[A-Za-z0-9][A-Za-z0-9_.+-]*"
@@ -128,9 +128,11 @@ def find(kind: str, reference: str, *, component: bool = False) -> Entry:
         if found and all(entry.config for entry in found):
             raise UnknownNameError(f"{reference!r} is a config; to begin from it, write `extends: {reference}`")
         found = [entry for entry in found if entry.config is None]
-    elif len({entry.source for entry in found}) == 1:
-        found.sort(key=lambda entry: entry.config is None)
-        del found[1:]
+    elif len({entry.source for entry in found}) == 1 and any(entry.config for entry in found):
+        found = [entry for entry in found if entry.config]
+    if len(found) > 1 and len({entry.source for entry in found}) == 1:
+        places = " and ".join(str(getattr(entry.origin, "value", entry.origin)) for entry in found)
+        raise PluginError(f"{kind} {name!r} is registered twice by {found[0].source}: {places}; rename one of them")
     if len(found) > 1:
         choices = " or ".join(f"'{entry.source}:{name}'" for entry in found)
         raise PluginError(
@@ -195,7 +197,7 @@ def _provider(namespace: str) -> tuple[EntryPoint, str] | None:
 @cache
 def _installed(kind: str) -> tuple[Entry, ...]:
     """Entries of the installed distributions; `refresh` reads them again."""
-    components = [Entry(kind, ep.name, _source(ep), ep) for ep in _entry_points(f"unetzoo.{kind}s")]
+    components = [Entry(kind, ep.name, _source(ep), ep) for ep in _entry_points(KINDS[kind].group)]
     return (*components, *(_config_entries() if kind == "model" else ()))
 
 

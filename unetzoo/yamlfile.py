@@ -8,9 +8,8 @@ from pathlib import Path
 
 import yaml
 
+from unetzoo.components.mistakes import KeyPath
 from unetzoo.errors import ConfigError
-
-KeyPath = tuple[str, ...]
 
 
 class _Loader(yaml.SafeLoader):
@@ -29,7 +28,7 @@ class _Loader(yaml.SafeLoader):
             if not isinstance(key, yaml.ScalarNode):
                 raise yaml.MarkedYAMLError(problem="expected a plain key", problem_mark=key.start_mark)
             if key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark)
+                raise yaml.MarkedYAMLError(problem=f"duplicate key {key.value!r}", problem_mark=key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 

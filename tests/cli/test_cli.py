@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import unetzoo
 from unetzoo.cli import app
 from unetzoo.cli.options import parse_overrides
-from unetzoo.config import ModelConfig
+from unetzoo.config.schema import ModelConfig
 
 run = CliRunner().invoke
 

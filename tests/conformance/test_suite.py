@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
+import re
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -15,10 +18,12 @@ import torch
 from torch import nn
 
 from conformance.controls import ValidConvolutions, plain, three_dimensional
+from conformance.networks import SmallUNet
 from conformance.planted.hygiene import BrokenRepr
+from conformance.planted.initialization import SaturatedGate
 from conformance.planted.optional import WrongStrides
 from conformance.planted.output import MissingLayer
-from unetzoo.conformance import ConformanceError, check_model, isolation
+from unetzoo.conformance import ConformanceError, all_checks, check_model, isolation
 from unetzoo.conformance.check import agree
 from unetzoo.conformance.probing import probe
 from unetzoo.conformance.sandbox import GlobalState
@@ -104,6 +109,85 @@ def test_a_failed_gate_blocks_what_requires_it_and_no_more() -> None:
     assert "no_such_layer" in report["check_forward_runs"].message
     assert report["check_output_shape"].reason == "blocked by check_forward_runs"
     assert report["check_repr"].status == "passed"
+
+
+class LayersInAList(nn.Module):
+    """Keeps its layers in a Python list, where `.to()`, `train()` and the state dict do not find them."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.layers = [nn.Conv2d(in_channels, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU()]
+        self.head = nn.Conv2d(8, num_classes, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in self.layers:
+            x = layer(x)
+        return self.head(x)
+
+
+class DropsInEval(SmallUNet):
+    """Forgets to tell its dropout the mode."""
+
+    def finish(self, logits: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.dropout(logits, 0.5)
+
+
+class IgnoresEval(SmallUNet):
+    """Stays in training mode, whatever is asked."""
+
+    def train(self, mode: bool = True) -> SmallUNet:
+        return super().train(True)
+
+
+@pytest.mark.parametrize(
+    ("build", "cause", "told"),
+    [
+        (LayersInAList, "check_modules_registered", r"layers\[0\] holds an unregistered module"),
+        (DropsInEval, "check_eval_deterministic", "bernoulli.*Dropout|Dropout.*bernoulli"),
+        (IgnoresEval, "check_mode_flags", r"after eval\(\), training=True"),
+    ],
+)
+def test_one_cause_is_named_first_and_blocks_what_it_would_fail(
+    build: Callable[..., nn.Module], cause: str, told: str
+) -> None:
+    report = check_model(build, exclude=[c.id for c in all_checks() if c.cost == "slow"])
+    failures = [r.check for r in report.failures]
+    assert failures[0] == cause
+    assert re.search(told, report[cause].message)
+    assert len(failures) <= 3, failures
+    assert report["check_state_dict_roundtrip"].reason == f"blocked by {cause}"
+
+
+def test_a_profile_chooses_the_checks() -> None:
+    core = check_model(plain, profile="core")
+    assert {r.check for r in core.results} == {c.id for c in all_checks() if c.core}
+    assert 35 <= len(core.results) <= 45
+    assert core.ok
+    with pytest.raises(ConfigError, match=r"unknown profile 'fast'.*core, full, cuda"):
+        check_model(plain, profile="fast")  # type: ignore[arg-type]
+    assert {c.devices for c in all_checks() if "cuda" in c.profiles} == {"both", "cuda"}
+
+
+def test_advice_does_not_fail_a_report() -> None:
+    report = check_model(SaturatedGate, checks=["check_init_grad_scale", "check_repr"])
+    assert report["check_init_grad_scale"].status == "advice"
+    assert [r.check for r in report.advice] == ["check_init_grad_scale"]
+    assert report.ok
+    assert sorted(report.headline.split(", ")) == ["1 advice", "1 passed"]
+    case = ElementTree.fromstring(report.to_junit())[0].find("testcase[@name='check_init_grad_scale']/skipped")
+    assert case is not None
+    assert (case.get("message") or "").startswith("advice: ")
+
+
+def test_a_check_that_starts_processes_is_unavailable_in_a_daemonic_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)  # type: ignore[attr-defined]
+    result = check_model(plain, checks=["check_ddp"])["check_ddp"]
+    assert (result.status, result.reason) == (
+        "skipped",
+        "unavailable: needs processes, which a daemonic one may not start",
+    )
+    with pytest.raises(ConfigError, match=r"daemonic.*isolate=False"):
+        check_model(plain, checks=QUICK, isolate=True)
 
 
 def test_a_failure_names_the_module_and_the_line_it_came_from() -> None:

@@ -56,7 +56,8 @@ FULL = [
 
 
 def expect_clean(report: Report) -> None:
-    assert report.ok, "\n".join(f"{r.check}: {r.note}" for r in report.failures)
+    found = report.failures + report.advice
+    assert not found, "\n".join(f"{r.check}: {r.note}" for r in found)
 
 
 def is_everyday(name: str, ndim: int) -> bool:
@@ -77,13 +78,13 @@ def slow_unless(quick: bool, *case: object) -> object:
     ],
 )
 def test_every_model_and_adapter_passes_the_fast_suite(name: str, ndim: int, device: str) -> None:
-    expect_clean(examine(name, ndim, fast=True, device=device))
+    expect_clean(examine(name, ndim, device=device))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FEWER_LEVELS[2])
 def test_the_deepest_networks_pass_with_all_their_levels(name: str) -> None:
-    expect_clean(examine(name, 2, fast=True, all_levels=True))
+    expect_clean(examine(name, 2, all_levels=True))
 
 
 @pytest.mark.parametrize(("name", "other"), {**SIBLINGS, **ALIKE}.items())
@@ -102,4 +103,4 @@ def test_a_network_that_is_left_to_another_is_the_same_when_narrowed(name: str, 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(("name", "ndim"), FULL)
 def test_a_spread_of_models_passes_the_full_suite(name: str, ndim: int, device: str) -> None:
-    expect_clean(examine(name, ndim, fast=False, device=device))
+    expect_clean(examine(name, ndim, slow=True, device=device))

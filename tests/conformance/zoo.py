@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 import unetzoo
-from unetzoo.config import resolve
+from unetzoo.config.resolving import resolve
 from unetzoo.conformance import Report, all_checks, check_model
 from unetzoo.errors import UnetzooError
 
@@ -170,14 +170,18 @@ def examine(
     name: str,
     ndim: int,
     *,
-    fast: bool,
+    slow: bool = False,
     device: str = "cpu",
     checks: Iterable[str] | None = None,
     all_levels: bool = False,
 ) -> Report:
-    """The suite's report of the narrowed network; on another device than the CPU, of what is asked of a device."""
+    """The report on the narrowed network: all fast checks, the slow ones too if asked for, or those given.
+
+    On another device than the CPU these are the checks that depend on it.
+    """
     known = EXPECTED.get(name, {}) | (EXPECTED_ON_CUDA.get(name, {}) if device != "cpu" else {})
-    asked = [check.id for check in all_checks() if device == "cpu" or check.devices != "cpu"]
+    profile = "full" if device == "cpu" else "cuda"
+    asked = [c.id for c in all_checks() if profile in c.profiles and (slow or c.cost == "fast")]
     return check_model(
         small(name, ndim, all_levels=all_levels),
         ndim=ndim,
@@ -185,7 +189,6 @@ def examine(
         checks=asked if checks is None else checks,
         in_channels=1 if name in ONE_CHANNEL else 3,
         capabilities=unetzoo.info(name).capabilities,
-        fast=fast,
         exclude=["check_metadata"],
         expected_failures=known,
     )

@@ -93,7 +93,7 @@ def test_dropout_stands_behind_the_last_stages():
         ({"skip": ["concat"]}, "1 skip merges.*2 skips"),
         ({"skip": "multiply"}, "unknown skip merge 'multiply'.*add, attention, concat, none"),
         ({"skip": "add", "upsample": "linear"}, "skip 'add' needs equal channels: the decoder has 8, the skip 6"),
-        ({"skip": {"name": "add", "hidden": 3}}, "'add' does not take the options hidden"),
+        ({"skip": {"name": "add", "hidden": 3}}, "skip merge 'add': hidden: unknown option"),
         ({"dropout": [0.1, 0.1, 0.1]}, "3 dropout probabilities for 2 levels"),
         ({"dropout": [1.5]}, "a dropout probability is 1.5"),
     ],

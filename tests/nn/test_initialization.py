@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 import unetzoo
+from unetzoo.components.spec import Spec
 from unetzoo.errors import ConfigError
 from unetzoo.nn.initialization import make_initializer
-from unetzoo.nn.typing import Spec
 
 # Of a sample of n normal numbers the deviation is known to sigma / sqrt(2 n): five of these.
 SAMPLES = 64 * 64 * 9
@@ -87,7 +87,7 @@ def test_a_model_is_initialized_by_the_scheme_of_its_config_and_so_is_a_new_head
     [
         ("gausian", "init: unknown initialization 'gausian'.*did you mean 'gaussian'"),
         ({"name": "gaussian", "biass": "zeros"}, "init: .*biass"),
-        ({"name": "gaussian", "bias": "ones"}, "init: .*'ones'; expected 'keep' or 'zeros'"),
+        ({"name": "gaussian", "bias": "ones"}, "init: .*bias: expected 'keep' or 'zeros', got 'ones'"),
     ],
 )
 def test_a_wrong_scheme_or_option_is_told_at_create(spec, message):

@@ -22,5 +22,5 @@ def test_the_groups_divide_the_channels(channels: int, options: dict, groups: in
 
 @pytest.mark.parametrize("option", ["num_groups", "below"])
 def test_a_number_of_groups_is_a_whole_number_from_1(option: str) -> None:
-    with pytest.raises(ConfigError, match="expected a whole number from 1"):
+    with pytest.raises(ConfigError, match="expected a number of at least 1, got 0"):
         make_norm({"name": "group", option: 0}, 8, ndim=2)

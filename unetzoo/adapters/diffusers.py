@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from unetzoo.adapters.wrapping import WrappedModel, build, import_library
+from unetzoo.adapters.wrapping import WrappedModel, import_library
+from unetzoo.components.binding import call
 from unetzoo.preprocessing import Preprocessing
 
 
@@ -62,7 +63,7 @@ class DiffusersUNet(WrappedModel):
             "norm_num_groups": math.gcd(norm_num_groups, *widths, *(width // 2 for width in widths)),
         }
         super().__init__(in_channels=in_channels, num_classes=num_classes, ndim=2, divisor=2 ** (len(widths) - 1))
-        self.unet = build(library.UNet2DModel, "diffusers_unet2d", {**given, **options})
+        self.unet = call(library.UNet2DModel, {**given, **options}, name="'diffusers_unet2d'", foreign=True)
         self.timestep = timestep
         order = {1: "gray", 3: "rgb"}.get(in_channels)
         self.preprocessing = Preprocessing(channels=order, input_range=(-1.0, 1.0))

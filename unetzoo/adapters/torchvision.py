@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, cast
 
@@ -14,8 +14,10 @@ from torch import nn
 from torchvision.models import WeightsEnum, get_model_builder, get_model_weights
 from torchvision.models.segmentation.lraspp import LRASPPHead
 
-from unetzoo.adapters.wrapping import WrappedModel, build, component
+from unetzoo.adapters.timm.weights import refuse_unused_weights
+from unetzoo.adapters.wrapping import WrappedModel, component
 from unetzoo.applied import Classes, Provenance
+from unetzoo.components.binding import call
 from unetzoo.errors import ConfigError, UnknownNameError, nearest
 from unetzoo.network import DenseModel
 from unetzoo.nn.resampling import interpolate
@@ -67,10 +69,6 @@ class TorchvisionModel(WrappedModel):
             min_size=32,
             make_head=partial(_make_head, network),
         )
-        if weights is not None and not pretrained:
-            raise ConfigError(
-                f"weights={weights!r} are loaded with pretrained=True alone; add it, or leave weights out"
-            )
         source = _find_weights(network, weights) if pretrained else None
         made = _make(network, num_classes, **{"weights_backbone" if weights is None else "weights": source}, **options)
         self.encoder = cast(nn.Module, made.backbone)
@@ -80,6 +78,11 @@ class TorchvisionModel(WrappedModel):
         if source is not None:
             self._describe(source, whole=weights is not None)
         self.layouts = {"torchvision": {"backbone": "encoder", "classifier": "head"}}
+
+    @staticmethod
+    def validate(options: Mapping[str, object], *, pretrained: bool) -> None:
+        """Raise `ConfigError` for `weights` without `pretrained`."""
+        refuse_unused_weights(options, pretrained=pretrained, name="weights")
 
     def _describe(self, source: WeightsEnum, *, whole: bool) -> None:
         """Set what torchvision says of its weights; those of the backbone alone say nothing of classes."""
@@ -146,7 +149,7 @@ def _find_weights(network: str, name: str | None) -> WeightsEnum:
 
 def _make(network: str, num_classes: int, **options: Any) -> nn.Module:
     given = {"weights": None, "weights_backbone": None, "num_classes": num_classes, **options}
-    return build(get_model_builder(network), f"torchvision/{network}", given)
+    return call(get_model_builder(network), given, name=f"'torchvision/{network}'", foreign=True)
 
 
 def _make_head(network: str, num_classes: int) -> nn.Module:

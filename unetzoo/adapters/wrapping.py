@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from types import ModuleType
-from typing import Any
 
 import torch
 from torch import nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from unetzoo.errors import ConfigError, PluginError, nearest
+from unetzoo.errors import PluginError
 from unetzoo.network import DenseModel
 from unetzoo.nn.checkpointing import checkpointing
 from unetzoo.nn.resampling import interpolate_antialiased
@@ -151,24 +149,6 @@ def make_constant(network: nn.Module) -> list[str]:
                 module.register_buffer(name, buffer, persistent=False)
                 constant.append(f"{path}.{name}" if path else name)
     return constant
-
-
-def build(component: Callable[..., nn.Module], name: str, options: Mapping[str, Any]) -> nn.Module:
-    """Call the library's class; unknown options and what it refuses become a `ConfigError`."""
-    known = [
-        key
-        for key, parameter in inspect.signature(component).parameters.items()
-        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
-    ]
-    unknown = [key for key in options if key not in known]
-    if unknown:
-        raise ConfigError(
-            f"{name!r} does not take {unknown[0]!r}{nearest(unknown[0], known)} (options: {', '.join(known)})"
-        )
-    try:
-        return component(**options)
-    except (TypeError, ValueError, AssertionError, KeyError, RuntimeError) as error:
-        raise ConfigError(f"{name!r} cannot be built: {error or type(error).__name__}") from error
 
 
 def import_library(module: str, *, extra: str, wanted_for: str) -> ModuleType:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from unetzoo.components.spec import Spec
 from unetzoo.nn.convolution import ConvNormAct, make_conv
-from unetzoo.nn.typing import Spec
 
 
 class ASPP(nn.Module):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from unetzoo.components.spec import Spec
 from unetzoo.errors import ConfigError
 from unetzoo.nn import dims
 from unetzoo.nn.activation import make_activation
 from unetzoo.nn.convolution import ConvNormAct, make_conv
 from unetzoo.nn.dropout import make_dropout
-from unetzoo.nn.typing import Size, Spec
+from unetzoo.nn.typing import Size
 
 
 class ENetBottleneck(nn.Module):

@@ -8,8 +8,9 @@ from torch import nn
 
 from unetzoo.blocks.double_conv import DoubleConv
 from unetzoo.blocks.making import make_block
+from unetzoo.components.spec import Spec
 from unetzoo.nn.excitation import make_excitation
-from unetzoo.nn.typing import BlockFactory, Size, Spec
+from unetzoo.nn.typing import BlockFactory, Size
 
 
 class Excited(nn.Sequential):

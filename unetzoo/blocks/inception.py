@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
+from unetzoo.components.spec import Spec
 from unetzoo.errors import ConfigError
 from unetzoo.nn import dims
 from unetzoo.nn.convolution import ConvNormAct
 from unetzoo.nn.normalization import make_norm
-from unetzoo.nn.typing import Spec
 
 Branch = Callable[[int], nn.Module]
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 
 from torch import nn
 
+from unetzoo.components.binding import accepts, call, name_of_component
 from unetzoo.errors import ConfigError
 from unetzoo.nn import dims
 from unetzoo.nn.typing import BlockFactory, Size
@@ -28,22 +28,18 @@ def make_block(
     does not take them. Raises `ConfigError` if the block does not take one that is needed.
     """
     chosen = dict(options or {})
-    name = getattr(getattr(block, "func", block), "__name__", "the block")
+    name = name_of_component(block)
     if set(dims.per_axis(stride, ndim)) != {1}:
         chosen["stride"] = stride
     if transposed:
         chosen["transposed"] = True
-    named = inspect.signature(block).parameters
-    if missing := [option for option in ("stride", "transposed") if option in chosen and option not in named]:
+    if missing := [key for key in ("stride", "transposed") if key in chosen and not accepts(block, key)]:
         raise ConfigError(f"{name} does not change the size: it has no {' and no '.join(missing)}")
-    try:
-        return block(in_channels, out_channels, ndim=ndim, **chosen)
-    except TypeError as error:
-        raise ConfigError(f"{name} cannot be built with {', '.join(chosen) or 'its options'}: {error}") from error
+    return call(block, chosen, in_channels, out_channels, name=name, ndim=ndim)
 
 
 def level_options(per_level: Mapping[str, Sequence[object]] | None, levels: int) -> list[dict[str, object]]:
-    """Return the block's options at each level, from a mapping of option to one value a level.
+    """Return the block's options at each level, from a mapping of option to one value per level.
 
     None leaves an option out at that level. Raises `ConfigError` where the number of values is not that of levels.
 

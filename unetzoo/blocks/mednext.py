@@ -6,11 +6,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from unetzoo.components.spec import Spec
 from unetzoo.nn import dims
 from unetzoo.nn.activation import make_activation
 from unetzoo.nn.convolution import make_conv
 from unetzoo.nn.normalization import make_norm
-from unetzoo.nn.typing import Size, Spec
+from unetzoo.nn.typing import Size
 
 
 class MedNeXt(nn.Module):

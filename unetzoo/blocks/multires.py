@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from unetzoo.components.spec import Spec
 from unetzoo.errors import ConfigError
 from unetzoo.nn.activation import make_activation
 from unetzoo.nn.convolution import ConvNormAct
 from unetzoo.nn.normalization import make_norm
-from unetzoo.nn.typing import Spec
 
 
 class MultiRes(nn.Module):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import nn
 
+from unetzoo.components.spec import Spec
 from unetzoo.errors import ConfigError
 from unetzoo.nn.normalization import make_norm
-from unetzoo.nn.typing import Spec
 
 
 class Norm(nn.Sequential):

@@ -6,14 +6,13 @@ import torch
 from torch import nn
 from typing_extensions import Unpack
 
+from unetzoo.components.binding import Table
+from unetzoo.components.spec import Spec
 from unetzoo.errors import ConfigError
 from unetzoo.nn import dims
 from unetzoo.nn.activation import make_activation
 from unetzoo.nn.convolution import ConvNormAct, ConvOptions
-from unetzoo.nn.spec import split_spec
-from unetzoo.nn.typing import Size, Spec
-
-SHORTCUTS = ("projection", "first", "repeat")
+from unetzoo.nn.typing import Size
 
 
 class Residual(nn.Module):
@@ -63,20 +62,20 @@ class Residual(nn.Module):
             raise ConfigError(f"depth is {depth}; a residual block needs at least one convolution")
         if conv.get("padding", "same") != "same":
             raise ConfigError(f"padding is {conv['padding']!r}; a residual block keeps the size and needs 'same'")
-        name, options = split_spec(shortcut, "shortcut", SHORTCUTS)
+        name, _, options = SHORTCUTS.find(shortcut)
         activation = conv.get("activation", "relu")
         ends_active = conv.get("order", "cna").replace("d", "").endswith("a")
         self.project: nn.Module = nn.Identity()
         self.shortcut: nn.Module = nn.Identity()
         if name == "first":
-            projection = {"kernel_size": 1, "norm": "none", "activation": "none", **options}
-            self.project = _project(in_channels, out_channels, stride, ndim, projection)
+            plain = {"name": name, "kernel_size": 1, "norm": "none", "activation": "none", **options}
+            self.project = SHORTCUTS.make(plain, in_channels, out_channels, stride, ndim=ndim)
             in_channels, stride = out_channels, 1
         elif name == "repeat":
-            self.shortcut = RepeatChannels(out_channels, stride, ndim=ndim, **options)
+            self.shortcut = SHORTCUTS.make(shortcut, in_channels, out_channels, stride, ndim=ndim)
         else:
-            projection = {**conv, "kernel_size": 1, "activation": "none", "dropout": 0.0, "order": "cna", **options}
-            self.shortcut = _project(in_channels, out_channels, stride, ndim, projection)
+            like_convs = {**conv, "kernel_size": 1, "activation": "none", "dropout": 0.0, "order": "cna", **options}
+            self.shortcut = SHORTCUTS.make({"name": name, **like_convs}, in_channels, out_channels, stride, ndim=ndim)
         self.drop = dims.channel_dropout(ndim)(branch_dropout) if branch_dropout else nn.Identity()
         self.convs = nn.Sequential()
         for index in range(depth):
@@ -118,8 +117,16 @@ class RepeatChannels(nn.Module):
         return f"channels={self.channels}"
 
 
-def _project(in_channels: int, out_channels: int, stride: Size, ndim: int, options: dict[str, object]) -> nn.Module:
-    pool, always = options.pop("pool", False), options.pop("always", False)
+def _project(
+    in_channels: int,
+    out_channels: int,
+    stride: Size,
+    *,
+    ndim: int,
+    pool: bool = False,
+    always: bool = False,
+    **conv: Unpack[ConvOptions],
+) -> nn.Module:
     step = dims.per_axis(stride, ndim)
     strided = set(step) != {1}
     layers: list[nn.Module] = []
@@ -128,10 +135,12 @@ def _project(in_channels: int, out_channels: int, stride: Size, ndim: int, optio
         layers.append(dims.avg_pool(ndim)(step, step, ceil_mode=True))
         strided = False
     if strided or always or in_channels != out_channels:
-        try:
-            layers.append(
-                ConvNormAct(in_channels, out_channels, ndim=ndim, stride=step if strided else 1, **options)  # type: ignore[arg-type]
-            )
-        except TypeError as error:
-            raise ConfigError(f"the shortcut does not take the options {options}: {error}") from error
+        layers.append(ConvNormAct(in_channels, out_channels, ndim=ndim, stride=step if strided else 1, **conv))
     return layers[0] if len(layers) == 1 else nn.Sequential(*layers)
+
+
+def _repeat(in_channels: int, out_channels: int, stride: Size, *, ndim: int) -> nn.Module:
+    return RepeatChannels(out_channels, stride, ndim=ndim)
+
+
+SHORTCUTS: Table[nn.Module] = Table("shortcut", {"projection": _project, "first": _project, "repeat": _repeat})

@@ -15,7 +15,7 @@ def schema(
     out: Annotated[Path | None, typer.Option(help="The file to write; standard output unless told.")] = None,
 ) -> None:
     """Write the JSON Schema that editors validate and complete config files with."""
-    from unetzoo.config import ModelConfig
+    from unetzoo.config.schema import ModelConfig
 
     text = json.dumps(ModelConfig.model_json_schema(), indent=2) + "\n"
     if out is None:

@@ -45,20 +45,14 @@ class Capabilities:
     """Stride of the coarsest feature map."""
     deepest_stride: int = 1
     """Of volumes: the same along one axis, levels included that are one pixel in the images of most checks."""
-    crop_consistent: bool = False
-    """Cropping pixels at the far side leaves the interior unchanged."""
     batch_coupled_train: bool = False
     """Samples of a batch meet in training mode (batch normalization)."""
     batch1_train: bool = True
     """A batch of one can be trained on."""
     stochastic_train: bool = False
     """Training mode draws random numbers (dropout, stochastic depth)."""
-    empty_batch: bool = False
-    """An empty batch gives an empty output."""
     zero_init_output: bool = False
     """The logits are zero at initialization by intention."""
-    keeps_channels_last: bool = False
-    """The channels-last layout survives to every layer."""
     deterministic_cuda: bool = True
     """A train step runs under ``torch.use_deterministic_algorithms`` on CUDA."""
     tied: tuple[tuple[str, ...], ...] = ()
@@ -78,14 +72,8 @@ class Capabilities:
     default_in_channels: int | None = None
     """Input channels that ``num_params`` and ``macs`` were counted with; likewise ``default_num_classes``."""
     default_num_classes: int | None = None
-    peak_memory: int | None = None
-    """Bytes that a float32 training step peaks at on CUDA, at ``macs_size``, batch of one."""
-    fingerprint: str | None = None
-    """Stored result of :func:`unetzoo.conformance.checks.serialization.fingerprint`."""
     casts: tuple[str, ...] = ()
     """Names of modules that compute in a floating type other than their input's by intention."""
-    prior_prob: float | None = None
-    """Foreground probability that the bias of the head is initialized to."""
     supports: frozenset[str] = frozenset()
     """Optional interfaces: deep_supervision, grad_checkpointing, reset_head, freeze_encoder, features,
     save_pretrained; and uses that few networks are made for: functorch, fsdp, aoti."""

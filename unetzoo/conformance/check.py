@@ -39,7 +39,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
@@ -52,10 +52,15 @@ SUITE_VERSION = "1.0"
 Level: TypeAlias = Literal["must", "should", "advice"]
 Devices: TypeAlias = Literal["cpu", "cuda", "both"]
 Cost: TypeAlias = Literal["fast", "slow"]
+Profile: TypeAlias = Literal["core", "full", "cuda"]
+PROFILES: tuple[Profile, ...] = get_args(Profile)
 
 CREATE = ("check_create_signature",)
-FORWARD = (*CREATE, "check_forward_runs")
+FORWARD = (*CREATE, "check_modules_registered", "check_forward_runs")
+MODES = (*FORWARD, "check_mode_flags")
+EVAL = (*MODES, "check_eval_deterministic")
 BACKWARD = (*FORWARD, "check_backward_runs")
+GATES = (*EVAL, "check_backward_runs")
 
 
 class CheckFailed(AssertionError):
@@ -87,9 +92,9 @@ class Measurement:
 class Check:
     """One registered check.
 
-    ``requires`` names the gate checks without which it cannot speak: it is reported as blocked when one of them failed.
-    ``devices`` is where it means something: ``both`` runs on the device that was asked for, ``cpu`` always on the CPU.
-    ``cost`` is ``fast`` when a small network needs well under a second; ``--fast`` leaves the others out.
+    `requires` names the gates, checks whose failure would make this one fail for the same cause: it is then reported as
+    blocked. `devices` is where it is meaningful: `both` runs on the requested device, `cpu` always on the CPU. `core`
+    checks are the contract that every network is held to first. A `fast` one takes a small network well under a second.
     """
 
     id: str
@@ -98,9 +103,16 @@ class Check:
     level: Level
     devices: Devices
     cost: Cost
+    core: bool
     requires: tuple[str, ...]
     since: str
     timeout: float
+
+    @property
+    def profiles(self) -> set[Profile]:
+        """Profiles that the check belongs to: every one to `full`, those that depend on the device to `cuda`."""
+        member: dict[Profile, bool] = {"core": self.core, "full": True, "cuda": self.devices != "cpu"}
+        return {profile for profile in member if member[profile]}
 
     @property
     def summary(self) -> str:
@@ -118,6 +130,7 @@ def check(
     level: Level = "must",
     devices: Devices = "cpu",
     cost: Cost = "fast",
+    core: bool = False,
     since: str = SUITE_VERSION,
     timeout: float = 300.0,
 ) -> Callable[[CheckFunction], CheckFunction]:
@@ -129,7 +142,7 @@ def check(
             raise ValueError(f"a check's name must begin with 'check_', got {name!r}")
         if name in _CHECKS and _CHECKS[name].function.__module__ != function.__module__:
             raise ValueError(f"{name} is registered twice: {_CHECKS[name].function.__module__}, {function.__module__}")
-        _CHECKS[name] = Check(name, function, subject, level, devices, cost, requires, since, timeout)
+        _CHECKS[name] = Check(name, function, subject, level, devices, cost, core, requires, since, timeout)
         return function
 
     return register
@@ -141,8 +154,7 @@ def all_checks() -> list[Check]:
 
     for module in pkgutil.iter_modules(checks.__path__):
         importlib.import_module(f"{checks.__name__}.{module.name}")
-    gates = set(BACKWARD)
-    return sorted(_CHECKS.values(), key=lambda c: (c.id not in gates, BACKWARD.index(c.id) if c.id in gates else 0))
+    return sorted(_CHECKS.values(), key=lambda c: GATES.index(c.id) if c.id in GATES else len(GATES))
 
 
 def expect(condition: bool, message: str, measured: float | None = None, bound: float | None = None) -> None:

@@ -207,7 +207,8 @@ def perturb_parameters(model: nn.Module, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed + 4242)
     for parameter in model.parameters():
         flat = parameter.detach().flatten()
-        if not parameter.is_floating_point() or parameter.is_meta or parameter.numel() == 0:
+        expanded = parameter.untyped_storage().nbytes() < parameter.numel() * parameter.element_size()
+        if not parameter.is_floating_point() or parameter.is_meta or parameter.numel() == 0 or expanded:
             continue
         if parameter.dim() < 2 or bool((flat == flat[0]).all()):
             std = 0.1 / math.sqrt(parameter[0].numel()) if parameter.dim() > 1 else 0.02

@@ -12,10 +12,11 @@ from multiprocessing.process import BaseProcess
 from pickle import PicklingError
 
 from unetzoo.conformance.capabilities import Capabilities
-from unetzoo.conformance.check import BACKWARD, Check, all_checks
+from unetzoo.conformance.check import GATES, all_checks
 from unetzoo.conformance.probing import default_size
-from unetzoo.conformance.report import Result, Status
-from unetzoo.conformance.suite import Session, outcome, run
+from unetzoo.conformance.report import Result
+from unetzoo.conformance.suite import Session, judged, outcome, run
+from unetzoo.errors import ConfigError
 
 PROBE_TIMEOUT = 600.0
 
@@ -44,7 +45,7 @@ def limit_memory(gigabytes: float | None) -> None:
 def run_isolated(session: Session, memory_limit: float | None = None) -> Iterator[Capabilities | Result]:
     """As ``suite.run``, in a fresh process that is replaced when a check kills it or runs out of time.
 
-    ``memory_limit`` in GiB of private memory. Raises ValueError for a builder that cannot be sent to a process.
+    ``memory_limit`` in GiB of private memory. Raises ConfigError for a builder that cannot be sent to a process.
     """
     registered = {c.id: c for c in all_checks()}
     remaining = list(session.checks)
@@ -74,7 +75,7 @@ def run_isolated(session: Session, memory_limit: float | None = None) -> Iterato
                         yield known
                     continue
                 remaining.pop(0)
-                session = _noting(session, item)
+                session = session.after(item)
                 yield item
         finally:
             process.kill()
@@ -82,13 +83,13 @@ def run_isolated(session: Session, memory_limit: float | None = None) -> Iterato
             connection.close()
         if death:
             seconds = time.perf_counter() - started
-            result = _dead(registered[remaining.pop(0)], death, seconds, session, probing=known is None)
-            session = _noting(session, result)
+            check = registered[remaining.pop(0)]
+            message = f"while its capabilities were probed: {death}" if known is None else death
+            result = judged(session, check, outcome(check, "failed", message=message, seconds=seconds))
+            session = session.after(result)
             if known is None:
                 known = Capabilities()
-                session = replace(
-                    session, capabilities=known, size=default_size(known), failed_gates=frozenset(BACKWARD)
-                )
+                session = replace(session, capabilities=known, size=default_size(known), failed=frozenset(GATES))
                 yield known
             yield result
 
@@ -99,8 +100,8 @@ def _start(session: Session, memory_limit: float | None) -> tuple[BaseProcess, C
     process = context.Process(target=_worker, args=(sender, session, memory_limit), daemon=False)
     try:
         process.start()
-    except (PicklingError, AttributeError, TypeError) as error:
-        raise ValueError(
+    except (PicklingError, AttributeError, TypeError, AssertionError) as error:  # the last in a daemonic process
+        raise ConfigError(
             f"{session.subject.name} cannot be sent to another process ({error}): "
             "give a builder that can be imported, or isolate=False"
         ) from error
@@ -109,22 +110,16 @@ def _start(session: Session, memory_limit: float | None) -> tuple[BaseProcess, C
 
 
 def _await_life(session: Session, process: BaseProcess, connection: Connection) -> None:
-    """Wait until the process has received its session. Raises ValueError if it cannot import the builder."""
+    """Wait until the process has received its session. Raises ConfigError if it cannot import the builder."""
     try:
         connection.recv()
     except EOFError:
         process.join(10)
-        raise ValueError(
+        raise ConfigError(
             f"{session.subject.name} cannot be imported in another process, which {_cause(process)}: give a "
             "builder of a "
             "module on sys.path, or isolate=False"
         ) from None
-
-
-def _noting(session: Session, result: Result) -> Session:
-    if result.check in BACKWARD and result.status in ("failed", "expected_failure"):
-        return replace(session, failed_gates=session.failed_gates | {result.check})
-    return session
 
 
 def _cause(process: BaseProcess) -> str:
@@ -134,10 +129,3 @@ def _cause(process: BaseProcess) -> str:
         memory = "; the system may have run out of memory" if name == "SIGKILL" else ""
         return f"crashed the interpreter: {name}{memory}"
     return f"ended the interpreter with exit code {code}"
-
-
-def _dead(check: Check, death: str, seconds: float, session: Session, *, probing: bool) -> Result:
-    message = f"while its capabilities were probed: {death}" if probing else death
-    reason = session.expected_failures.get(check.id, "")
-    status: Status = "expected_failure" if reason else "failed"
-    return outcome(check, status, message=message, reason=reason, seconds=seconds)

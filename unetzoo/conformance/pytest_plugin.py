@@ -3,7 +3,6 @@ unless asked."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,8 +24,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="NAME[,NAME...]",
         help="run the conformance suite on these registered names, config files or module:builder, an item a check",
     )
-    group.addoption("--unetzoo-device", default="cpu", metavar="DEVICE", help="device of the suite (default: cpu)")
-    group.addoption("--unetzoo-fast", action="store_true", help="leave out the slow checks")
+    group.addoption("--unetzoo-device", metavar="DEVICE", help="device of the suite (default: that of the profile)")
+    group.addoption("--unetzoo-profile", default="full", help="core, full or cuda (default: full)")
     group.addoption(
         "--unetzoo-expected-failures",
         type=Path,
@@ -44,20 +43,21 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
 
 
 def _items(session: pytest.Session, config: pytest.Config, names: list[str]) -> Iterator[pytest.Item]:
+    from unetzoo.conformance.expected import read_expected_failures
     from unetzoo.conformance.suite import make_session
+    from unetzoo.errors import ConfigError
 
-    path: Path | None = config.getoption("--unetzoo-expected-failures")
-    expected = json.loads(path.read_text(encoding="utf-8")) if path else {}
-    unknown = sorted(set(expected) - set(names))
-    if unknown:
-        raise pytest.UsageError(f"{path} names {unknown}, which --unetzoo does not run")
+    try:
+        expected = read_expected_failures(config.getoption("--unetzoo-expected-failures"), names)
+    except ConfigError as error:
+        raise pytest.UsageError(str(error)) from error
     for name in names:
         try:
             suite = make_session(
                 name,
                 device=config.getoption("--unetzoo-device"),
                 expected_failures=expected.get(name),
-                fast=config.getoption("--unetzoo-fast"),
+                profile=config.getoption("--unetzoo-profile"),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise pytest.UsageError(f"--unetzoo={name}: {error}") from error
@@ -68,22 +68,20 @@ def _items(session: pytest.Session, config: pytest.Config, names: list[str]) -> 
 
 
 class Run:
-    """One network's session: probed once, with the gates that have failed so far."""
+    """One network's session: probed once, with the checks that have failed so far."""
 
     def __init__(self, suite: Session) -> None:
         self.suite = suite
-        self.failed: set[str] = set()
 
     def result(self, check_id: str) -> Result:
         """Run one check."""
-        from unetzoo.conformance.check import BACKWARD, all_checks
+        from unetzoo.conformance.check import all_checks
         from unetzoo.conformance.suite import run_check
 
         self.suite = self.suite.probed()
         check = next(c for c in all_checks() if c.id == check_id)
-        result = run_check(self.suite, check, self.failed)
-        if check_id in BACKWARD and result.status in ("failed", "expected_failure"):
-            self.failed.add(check_id)
+        result = run_check(self.suite, check)
+        self.suite = self.suite.after(result)
         return result
 
 
@@ -126,5 +124,7 @@ def report_outcome(result: Result) -> None:
         pytest.skip(result.reason)
     if result.status == "expected_failure":
         pytest.xfail(result.reason)
+    if result.status == "advice":
+        pytest.xfail(f"advice: {result.note}")
     if result.status != "passed":
         raise Broken(f"{result.summary}\n{result.note}")

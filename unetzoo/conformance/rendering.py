@@ -19,14 +19,16 @@ td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: 
 td.note { overflow-wrap: anywhere; }
 .status { font-weight: 600; white-space: nowrap; }
 .passed { color: #18794e; } .failed, .unexpected_pass { color: #c62a2f; } .skipped { color: #7e868c; }
-.expected_failure { color: #ad5700; }
+.expected_failure { color: #ad5700; } .advice { color: #0b68cb; }
 code { font-size: .92em; } small { color: #60646c; }
 """
+SHOWN_AS_SKIPPED = ("skipped", "expected_failure", "advice")
+"""Statuses that JUnit, which has no word for them, shows as skipped."""
 NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit(reports: Sequence[Report]) -> str:
-    """JUnit XML: one suite a network, one case a check. An expected failure counts as skipped, with its reason."""
+    """JUnit XML: one suite a network, one case a check. Expected failures and advice are skipped there."""
     root = ElementTree.Element("testsuites")
     for report in reports:
         suite = ElementTree.SubElement(
@@ -36,7 +38,7 @@ def junit(reports: Sequence[Report]) -> str:
             tests=str(len(report.results)),
             failures=str(len(report.failures)),
             errors="0",
-            skipped=str(sum(r.status in ("skipped", "expected_failure") for r in report.results)),
+            skipped=str(sum(r.status in SHOWN_AS_SKIPPED for r in report.results)),
             time=f"{report.seconds:.3f}",
         )
         for result in report.results:
@@ -55,8 +57,9 @@ def _case(suite: ElementTree.Element, report: Report, result: Result) -> None:
     if result.status in ("failed", "unexpected_pass"):
         failure = ElementTree.SubElement(case, "failure", message=_clean(result.note), type=result.status)
         failure.text = _clean(f"{result.summary}\n{result.note}")
-    elif result.status in ("skipped", "expected_failure"):
-        ElementTree.SubElement(case, "skipped", message=_clean(result.note))
+    elif result.status in SHOWN_AS_SKIPPED:
+        note = f"advice: {result.note}" if result.status == "advice" else result.note
+        ElementTree.SubElement(case, "skipped", message=_clean(note))
 
 
 def _clean(text: str) -> str:

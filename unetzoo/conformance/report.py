@@ -16,10 +16,11 @@ from unetzoo.files import write_text
 if TYPE_CHECKING:
     from rich.table import Table
 
-Status: TypeAlias = Literal["passed", "failed", "skipped", "expected_failure", "unexpected_pass"]
+Status: TypeAlias = Literal["passed", "failed", "advice", "skipped", "expected_failure", "unexpected_pass"]
 STYLES: dict[Status, str] = {
     "passed": "green",
     "failed": "bold red",
+    "advice": "cyan",
     "skipped": "dim",
     "expected_failure": "yellow",
     "unexpected_pass": "bold magenta",
@@ -30,6 +31,7 @@ STYLES: dict[Status, str] = {
 class Result:
     """What one check found on one network.
 
+    A failed check of level `advice` has the status `advice`, which does not fail the report.
     ``message`` is the failure, ``reason`` why it was skipped (``not applicable: ...``, ``unavailable: ...``,
     ``blocked by check_x``, ``excluded``) or why the failure was expected. ``measured`` is held against ``bound``.
     """
@@ -74,8 +76,13 @@ class Report:
 
     @property
     def failures(self) -> list[Result]:
-        """Failed checks, and expected failures that passed."""
+        """Failed checks, and expected failures that passed; not what is merely advice."""
         return [r for r in self.results if r.status in ("failed", "unexpected_pass")]
+
+    @property
+    def advice(self) -> list[Result]:
+        """Failed checks of level `advice`."""
+        return [r for r in self.results if r.status == "advice"]
 
     @property
     def ok(self) -> bool:
@@ -92,7 +99,7 @@ class Report:
 
     @property
     def headline(self) -> str:
-        """One line: '87 passed, 12 not applicable, 6 unavailable'."""
+        """One line: '87 passed, 2 advice, 12 not applicable, 6 unavailable'."""
         return ", ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in self.counts.items())
 
     def capability_values(self) -> dict[str, object]:

@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 import torch
 
 from unetzoo.conformance.capabilities import Axes, Capabilities
-from unetzoo.conformance.check import BACKWARD, Check, CheckFailed, NotApplicable, Unavailable, all_checks
+from unetzoo.conformance.check import PROFILES, Check, CheckFailed, NotApplicable, Profile, Unavailable, all_checks
 from unetzoo.conformance.context import Context
 from unetzoo.conformance.failure import describe
 from unetzoo.conformance.probing import default_size, probe
@@ -41,10 +41,10 @@ class Session:
     in_channels: int
     num_classes: int
     seed: int
-    fast: bool
     capabilities: Capabilities | None = None
     size: Axes | None = None
-    failed_gates: frozenset[str] = field(default=frozenset())
+    failed: frozenset[str] = field(default=frozenset())
+    """Checks that have failed so far, which block those that require them."""
 
     def probed(self) -> Session:
         """The session with its capabilities and size settled."""
@@ -56,11 +56,17 @@ class Session:
             )
         return replace(self, capabilities=capabilities, size=self.size or default_size(capabilities))
 
+    def after(self, result: Result) -> Session:
+        """The session once this result is known."""
+        failed = result.status in ("failed", "expected_failure")
+        return replace(self, failed=self.failed | {result.check}) if failed else self
+
 
 def check_model(
     model: ModelLike,
     *,
-    device: str = "cpu",
+    profile: Profile = "full",
+    device: str | None = None,
     checks: Iterable[str] | None = None,
     exclude: Iterable[str] | None = None,
     expected_failures: Mapping[str, str] | None = None,
@@ -68,10 +74,10 @@ def check_model(
     ndim: int | None = None,
     in_channels: int = 3,
     num_classes: int = 2,
+    options: Mapping[str, object] | None = None,
     size: int | Axes | None = None,
     capabilities: Mapping[str, object] | None = None,
     seed: int = 0,
-    fast: bool = False,
     isolate: bool = False,
     memory_limit: float | None = None,
     progress: Progress | None = None,
@@ -79,16 +85,19 @@ def check_model(
     """Hold a network to the contract, check by check, and report what was found.
 
     Args:
-        model: a registered name, a path or mapping of a config, ``"package.module:builder"``, or a builder
-            ``f(in_channels, num_classes, **options) -> nn.Module`` that unetzoo need know nothing about.
-        device: ``"cuda"`` runs the device-dependent checks there and adds those that only CUDA can answer.
-        checks, exclude: ids or shell patterns of checks to run, to leave out; default all, none.
+        model: a registered name, a path or mapping of a config, `"package.module:builder"`, `"file.py:builder"`, or a
+            builder `f(in_channels, num_classes, **options) -> nn.Module` that unetzoo need know nothing about.
+        profile: `"core"`, the contract in seconds; `"full"`, everything; `"cuda"`, what depends on the device.
+        device: default `"cpu"`, or `"cuda"` for that profile. On CUDA, `"full"` runs the device-dependent checks there
+            and adds those that need it.
+        checks, exclude: ids or shell patterns of checks to run and to leave out; default: all of the profile, none.
         expected_failures: reason by check id. Strict: one that passes is an ``unexpected_pass`` and counts as failure.
         on_failure: ``"raise"`` raises ConformanceError, with the whole report, after all checks have run.
         ndim, size: number of spatial axes, and the input size for most checks; probed and chosen when not given.
         in_channels, num_classes: what the network is built with unless a check varies them.
+        options: further keyword arguments of the builder, or options of `create`.
         capabilities: declared values of :class:`Capabilities` by name; the rest is probed.
-        seed: of all weights and inputs. ``fast`` leaves out the slow checks.
+        seed: of all weights and inputs.
         isolate: run in a process of its own, so that a check that hangs, crashes the interpreter or exhausts
             ``memory_limit`` (GiB) is reported and the others still run. The builder must be importable.
         progress: called with the network's name and each result as it comes.
@@ -99,6 +108,7 @@ def check_model(
     """
     session = make_session(
         model,
+        profile=profile,
         device=device,
         checks=checks,
         exclude=exclude,
@@ -106,13 +116,13 @@ def check_model(
         ndim=ndim,
         in_channels=in_channels,
         num_classes=num_classes,
+        options=options,
         size=size,
         capabilities=capabilities,
         seed=seed,
-        fast=fast,
     )
     start = time.perf_counter()
-    report = Report(session.subject.name, device, session.capabilities or Capabilities(), session.size or ())
+    report = Report(session.subject.name, session.device, session.capabilities or Capabilities(), session.size or ())
     if isolate:
         from unetzoo.conformance.isolation import run_isolated
 
@@ -135,25 +145,36 @@ def check_model(
 def make_session(
     model: ModelLike,
     *,
-    device: str = "cpu",
+    profile: Profile = "full",
+    device: str | None = None,
     checks: Iterable[str] | None = None,
     exclude: Iterable[str] | None = None,
     expected_failures: Mapping[str, str] | None = None,
     ndim: int | None = None,
     in_channels: int = 3,
     num_classes: int = 2,
+    options: Mapping[str, object] | None = None,
     size: int | Axes | None = None,
     capabilities: Mapping[str, object] | None = None,
     seed: int = 0,
-    fast: bool = False,
 ) -> Session:
     """The session of these options, validated; arguments as of :func:`check_model`."""
+    if profile not in PROFILES:
+        raise ConfigError(f"unknown profile {profile!r}; expected one of {', '.join(PROFILES)}")
+    device = device or ("cuda" if profile == "cuda" else "cpu")
     known = [c.id for c in all_checks()]
-    selected = known if checks is None else _matching(checks, known)
+    selected = [c.id for c in all_checks() if profile in c.profiles]
+    if checks is not None:
+        selected = _matching(checks, known)
     expected = dict(expected_failures or {})
     _matching(expected, known)
     declared = {**(capabilities or {}), **({} if ndim is None else {"ndim": ndim})}
-    subject = resolve(model, declared)
+    for name, number in (("in_channels", in_channels), ("num_classes", num_classes)):
+        if not isinstance(number, int) or number < 1:
+            raise ConfigError(f"{name} is {number!r}; expected a whole number from 1")
+    subject = resolve(model, declared, options)
+    if options:
+        _try_options(subject, in_channels, num_classes, sorted(options))
     axes = int(str(subject.capabilities.get("ndim", 2)))
     return Session(
         subject=subject,
@@ -164,9 +185,18 @@ def make_session(
         in_channels=in_channels,
         num_classes=num_classes,
         seed=seed,
-        fast=fast,
         size=(size,) * axes if isinstance(size, int) else size,
     )
+
+
+def _try_options(subject: Subject, in_channels: int, num_classes: int, names: list[str]) -> None:
+    """Raise UnetzooError if the builder refuses its options; whatever else it raises is for the checks to report."""
+    with sandbox(0), quiet(), contextlib.suppress(RuntimeError, NotImplementedError, AssertionError):
+        try:
+            with torch.device("meta"):
+                subject.builder(in_channels=in_channels, num_classes=num_classes)
+        except TypeError as error:
+            raise ConfigError(f"{subject.name} cannot be built with {', '.join(names)}: {error}") from error
 
 
 def _present(device: str) -> str:
@@ -197,33 +227,35 @@ def run(session: Session) -> Iterator[Capabilities | Result]:
     session = session.probed()
     assert session.capabilities is not None
     yield session.capabilities
-    failed = set(session.failed_gates)
     registered = {c.id: c for c in all_checks()}
     for check_id in session.checks:
-        result = run_check(session, registered[check_id], failed)
-        if check_id in BACKWARD and result.status in ("failed", "expected_failure"):
-            failed.add(check_id)
+        result = run_check(session, registered[check_id])
+        session = session.after(result)
         yield result
 
 
-def run_check(session: Session, check: Check, failed_gates: Iterable[str] = ()) -> Result:
-    """The result of one check, expected failures taken into account."""
-    expected = session.expected_failures.get(check.id)
-    blocking = [gate for gate in check.requires if gate in set(failed_gates)]
+def run_check(session: Session, check: Check) -> Result:
+    """The result of one check."""
+    blocking = [gate for gate in check.requires if gate in session.failed]
     if check.id in session.excluded:
         return outcome(check, "skipped", reason="excluded by the caller")
-    if session.fast and check.cost == "slow":
-        return outcome(check, "skipped", reason="slow: left out by fast")
     if blocking:
         return outcome(check, "skipped", reason=f"blocked by {blocking[0]}")
     if check.devices == "cuda" and not session.device.startswith("cuda"):
         return outcome(check, "skipped", reason="unavailable: needs device='cuda'")
-    result = _execute(session, check)
+    return judged(session, check, _execute(session, check))
+
+
+def judged(session: Session, check: Check, result: Result) -> Result:
+    """The result with the expected failures and the level of the check taken into account."""
+    expected = session.expected_failures.get(check.id)
     if expected is not None and result.status == "failed":
         return replace(result, status="expected_failure", reason=expected)
     if expected is not None and result.status == "passed":
         message = "passed, though its failure was expected: remove the expectation"
         return replace(result, status="unexpected_pass", message=message, reason=expected)
+    if result.status == "failed" and check.level == "advice":
+        return replace(result, status="advice")
     return result
 
 

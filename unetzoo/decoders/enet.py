@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from unetzoo.blocks.enet import ENetBottleneck
+from unetzoo.components.spec import Spec
 from unetzoo.errors import ConfigError
 from unetzoo.nn import dims
 from unetzoo.nn.activation import make_activation
@@ -15,7 +16,7 @@ from unetzoo.nn.checkpointing import Stage
 from unetzoo.nn.convolution import ConvNormAct
 from unetzoo.nn.dropout import make_dropout
 from unetzoo.nn.resampling import fit
-from unetzoo.nn.typing import Size, Spec
+from unetzoo.nn.typing import Size
 from unetzoo.nn.unpooling import max_unpool_like
 
 

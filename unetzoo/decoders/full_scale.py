@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from unetzoo.components.spec import Spec
 from unetzoo.errors import ConfigError
 from unetzoo.nn import dims
 from unetzoo.nn.checkpointing import Stage
 from unetzoo.nn.convolution import ConvNormAct
 from unetzoo.nn.resampling import interpolate
-from unetzoo.nn.typing import Size, Spec
+from unetzoo.nn.typing import Size
 
 
 class FullScaleNode(Stage):

@@ -9,12 +9,13 @@ import torch
 from torch import nn
 
 from unetzoo.blocks.double_conv import DoubleConv
+from unetzoo.components.spec import Spec
 from unetzoo.decoders.unet import Align, UNetDecoder
 from unetzoo.errors import ConfigError
 from unetzoo.nn.convolution import ConvNormAct, make_conv
 from unetzoo.nn.dropout import DropoutKind
 from unetzoo.nn.resampling import interpolate
-from unetzoo.nn.typing import BlockFactory, Size, Spec
+from unetzoo.nn.typing import BlockFactory, Size
 
 
 class GridAttentionGate(nn.Module):

@@ -10,13 +10,14 @@ from torch import nn
 
 from unetzoo.blocks.double_conv import DoubleConv
 from unetzoo.blocks.making import level_options, make_block
+from unetzoo.components.spec import Spec, name_of
 from unetzoo.errors import ConfigError
 from unetzoo.nn import dims
 from unetzoo.nn.checkpointing import Stage
 from unetzoo.nn.dropout import DropoutKind, last_levels, make_dropout
 from unetzoo.nn.merging import Merge
 from unetzoo.nn.resampling import Upsample, center_crop, fit, interpolate
-from unetzoo.nn.typing import BlockFactory, Size, Spec
+from unetzoo.nn.typing import BlockFactory, Size
 
 Align = Literal["pad", "resize", "crop"]
 
@@ -49,7 +50,7 @@ class DecoderStage(Stage):
         self.align = align
         block_options = block_options or {}
         merged = up_channels
-        if upsample == "block":
+        if name_of(upsample) == "block":
             self.up = make_block(
                 block, in_channels, up_channels, ndim=ndim, stride=factor, transposed=True, options=block_options
             )

@@ -8,11 +8,12 @@ import torch
 from torch import nn
 
 from unetzoo.blocks.double_conv import DoubleConv
+from unetzoo.components.spec import Spec
 from unetzoo.decoders.unet import Align, DecoderStage
 from unetzoo.errors import ConfigError
 from unetzoo.nn import dims
 from unetzoo.nn.dropout import DropoutKind, make_dropout
-from unetzoo.nn.typing import BlockFactory, Size, Spec
+from unetzoo.nn.typing import BlockFactory, Size
 
 
 class UNetPlusPlusDecoder(nn.Module):

@@ -8,12 +8,13 @@ import torch
 from torch import nn
 
 from unetzoo.blocks.double_conv import DoubleConv
+from unetzoo.components.spec import Spec
 from unetzoo.errors import ConfigError
 from unetzoo.nn import dims
 from unetzoo.nn.checkpointing import Stage
 from unetzoo.nn.dropout import DropoutKind, last_levels, make_dropout
 from unetzoo.nn.resampling import make_downsample
-from unetzoo.nn.typing import BlockFactory, Size, Spec
+from unetzoo.nn.typing import BlockFactory, Size
 
 
 class EncoderStage(Stage):

@@ -8,13 +8,14 @@ import torch
 from torch import nn
 
 from unetzoo.blocks.enet import ENetBottleneck
+from unetzoo.components.spec import Spec
 from unetzoo.errors import ConfigError
 from unetzoo.nn import dims
 from unetzoo.nn.activation import make_activation
 from unetzoo.nn.checkpointing import Stage
 from unetzoo.nn.convolution import make_conv
 from unetzoo.nn.normalization import make_norm
-from unetzoo.nn.typing import Size, Spec
+from unetzoo.nn.typing import Size
 
 
 class InitialStage(Stage):

@@ -10,11 +10,12 @@ import torch
 
 from unetzoo.blocks.double_conv import DoubleConv
 from unetzoo.centers.identity import Identity
+from unetzoo.components.spec import Spec
 from unetzoo.decoders.unet import UNetDecoder
 from unetzoo.encoders.conv import ConvEncoder
 from unetzoo.heads.conv import ConvHead
 from unetzoo.network import DenseModel, Network
-from unetzoo.nn.typing import BlockFactory, Spec
+from unetzoo.nn.typing import BlockFactory
 
 
 class WNet(DenseModel):

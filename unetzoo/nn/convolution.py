@@ -7,11 +7,12 @@ from typing import Literal, TypedDict
 
 from torch import nn
 
+from unetzoo.components.spec import Spec, name_of
 from unetzoo.errors import ConfigError
 from unetzoo.nn import dims
 from unetzoo.nn.activation import make_activation
 from unetzoo.nn.normalization import make_norm
-from unetzoo.nn.typing import Size, Spec
+from unetzoo.nn.typing import Size
 
 Padding = Literal["same", "valid", "inner"]
 
@@ -112,13 +113,13 @@ class ConvNormAct(nn.Sequential):
                     dilation=dilation,
                     groups=groups,
                     padding=padding,
-                    bias=norm == "none" if bias is None else bias,
+                    bias=name_of(norm) == "none" if bias is None else bias,
                     transposed=transposed,
                 )
                 width = out_channels
-            elif letter == "n" and norm != "none":
+            elif letter == "n" and name_of(norm) != "none":
                 layers["norm"] = make_norm(norm, width, ndim=ndim)
-            elif letter == "a" and activation != "none":
+            elif letter == "a" and name_of(activation) != "none":
                 layers["act"] = make_activation(activation, width)
             elif letter == "d" and dropout > 0:
                 layers["drop"] = dims.channel_dropout(ndim)(dropout)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch import nn
 
-from unetzoo.errors import ConfigError
+from unetzoo.components.binding import Table
+from unetzoo.components.spec import Spec
 from unetzoo.nn import dims
-from unetzoo.nn.spec import split_spec
-from unetzoo.nn.typing import Spec
 
-EXCITATIONS = ("se", "scse")
+Count = Annotated[int, Field(ge=1)]
 
 
 class ChannelExcitation(nn.Module):
@@ -46,12 +48,17 @@ class SpatialChannelExcitation(nn.Module):
         return torch.maximum(self.channel(x), x * self.spatial(x).sigmoid())
 
 
+def _channel(channels: int, *, ndim: int, reduction: Count = 16, bias: bool = True) -> nn.Module:
+    return ChannelExcitation(channels, reduction=reduction, bias=bias)
+
+
+def _spatial_channel(channels: int, *, ndim: int, reduction: Count = 2) -> nn.Module:
+    return SpatialChannelExcitation(channels, ndim=ndim, reduction=reduction)
+
+
+EXCITATIONS = Table("excitation", {"se": _channel, "scse": _spatial_channel})
+
+
 def make_excitation(spec: Spec, channels: int, *, ndim: int) -> nn.Module:
-    """Return `se` (options `reduction`, `bias`) or `scse` (`reduction`); `ConfigError` on anything else."""
-    name, options = split_spec(spec, "excitation", EXCITATIONS)
-    try:
-        if name == "se":
-            return ChannelExcitation(channels, **options)  # type: ignore[arg-type]
-        return SpatialChannelExcitation(channels, ndim=ndim, **options)  # type: ignore[arg-type]
-    except TypeError as error:
-        raise ConfigError(f"excitation {name!r} does not take the options {options}: {error}") from error
+    """Return `se` (options `reduction`, `bias`) or `scse` (`reduction`); raises `ConfigError` for anything else."""
+    return EXCITATIONS.make(spec, channels, ndim=ndim)

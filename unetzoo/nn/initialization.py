@@ -10,10 +10,10 @@ from typing import Literal
 import torch
 from torch import nn
 
-from unetzoo.errors import ConfigError
+from unetzoo.components.binding import call
+from unetzoo.components.spec import Spec, split
+from unetzoo.errors import ConfigError, nearest
 from unetzoo.nn.normalization import ChannelLayerNorm
-from unetzoo.nn.spec import split_spec
-from unetzoo.nn.typing import Spec
 
 WEIGHTED = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, ChannelLayerNorm)
@@ -68,16 +68,14 @@ class Initializer:
 def make_initializer(spec: Spec) -> Initializer:
     """Return the initializer of a scheme by name, or by a mapping of name and options.
 
-    Raises `ConfigError` on an unknown name, option or value.
+    Raises `ConfigError` for an unknown name, option or value.
     """
-    name, options = split_spec(spec, "initialization", SCHEMES)
-    try:
-        initializer = Initializer(name, **options)  # type: ignore[arg-type]
-    except TypeError as error:
-        raise ConfigError(f"initialization {name!r} does not take the options {options}: {error}") from error
-    if initializer.bias not in ("keep", "zeros"):
-        raise ConfigError(f"the bias of initialization {name!r} is {initializer.bias!r}; expected 'keep' or 'zeros'")
-    return initializer
+    name, options = split(spec)
+    if not isinstance(name, str) or name not in SCHEMES:
+        raise ConfigError(
+            f"unknown initialization {name!r}: expected one of {', '.join(SCHEMES)}{nearest(str(name), SCHEMES)}"
+        )
+    return call(Initializer, options, name, name=f"initialization {name!r}")
 
 
 def _inputs(layer: nn.Module) -> float:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch import nn
 
+from unetzoo.components.binding import Table
+from unetzoo.components.spec import Spec
 from unetzoo.errors import ConfigError
 from unetzoo.nn.convolution import ConvNormAct
-from unetzoo.nn.spec import split_spec
-from unetzoo.nn.typing import Spec
 
-MERGES = ("concat", "add", "attention", "none")
+Count = Annotated[int, Field(ge=1)]
 
 
 class AttentionGate(nn.Module):
@@ -42,27 +45,53 @@ class AttentionGate(nn.Module):
         return skip * self.coefficient(torch.relu(self.gate(gate) + self.skip(skip)))
 
 
+# Whether the skip comes first, and the gate that it passes.
+_Merging = tuple[bool, AttentionGate | None]
+
+
+def _concat(in_channels: int, skip_channels: int, *, ndim: int, skip_first: bool = True) -> _Merging:
+    return skip_first, None
+
+
+def _add(in_channels: int, skip_channels: int, *, ndim: int) -> _Merging:
+    if in_channels != skip_channels:
+        raise ConfigError(f"skip 'add' needs equal channels: the decoder has {in_channels}, the skip {skip_channels}")
+    return True, None
+
+
+def _attention(
+    in_channels: int,
+    skip_channels: int,
+    *,
+    ndim: int,
+    skip_first: bool = True,
+    hidden: Count | None = None,
+    norm: Spec = "batch",
+) -> _Merging:
+    return skip_first, AttentionGate(in_channels, skip_channels, ndim=ndim, hidden=hidden, norm=norm)
+
+
+def _none(in_channels: int, skip_channels: int, *, ndim: int) -> _Merging:
+    return True, None
+
+
+MERGES = Table("skip merge", {"concat": _concat, "add": _add, "attention": _attention, "none": _none})
+
+
 class Merge(nn.Module):
-    """Merges `x` (N, in_channels, *S) with `skip` (N, skip_channels, *S); `out_channels` tells what comes out.
+    """Merges `x` (N, in_channels, *S) with `skip` (N, skip_channels, *S); `out_channels` is the width of the result.
 
     `concat` and `attention` take `skip_first` (True: the skip's channels come before the upsampled ones);
-    `attention` takes `hidden`, the width of its gate (half the skip's unless told), and `norm`. `add` needs equal
+    `attention` takes `hidden`, the width of its gate (default: half the skip's), and `norm`. `add` needs equal
     channels. `none` ignores the skip. Raises `ConfigError` for what does not fit.
     """
 
     def __init__(self, spec: Spec, in_channels: int, skip_channels: int, *, ndim: int) -> None:
         super().__init__()
-        self.name, options = split_spec(spec, "skip merge", MERGES)
-        self.skip_first = bool(options.pop("skip_first", True)) if self.name in ("concat", "attention") else True
-        if self.name == "add" and in_channels != skip_channels:
-            raise ConfigError(
-                f"skip 'add' needs equal channels: the decoder has {in_channels}, the skip {skip_channels}"
-            )
-        if self.name == "attention":
-            gate = {key: options.pop(key) for key in ("hidden", "norm") if key in options}
-            self.attention = AttentionGate(in_channels, skip_channels, ndim=ndim, **gate)  # type: ignore[arg-type]
-        if options:
-            raise ConfigError(f"skip merge {self.name!r} does not take the options {', '.join(options)}")
+        self.name, _, _ = MERGES.find(spec)
+        self.skip_first, attention = MERGES.make(spec, in_channels, skip_channels, ndim=ndim)
+        if attention is not None:
+            self.attention = attention
         self.out_channels = in_channels if self.name in ("add", "none") else in_channels + skip_channels
 
     def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+from typing_extensions import Unpack
 
-from unetzoo.errors import ConfigError
+from unetzoo.components.binding import Table
+from unetzoo.components.spec import Spec
 from unetzoo.nn import dims
-from unetzoo.nn.convolution import ConvNormAct, make_conv
-from unetzoo.nn.spec import split_spec
+from unetzoo.nn.convolution import ConvNormAct, ConvOptions, make_conv
 from unetzoo.nn.spectral import HybridPool, SpectralPool
-from unetzoo.nn.typing import Size, Spec
-
-DOWNSAMPLERS = ("max", "avg", "conv", "spectral", "hybrid")
-UPSAMPLERS = ("deconv", "linear", "nearest")
+from unetzoo.nn.typing import Size
 
 
 def interpolate(
@@ -72,28 +69,41 @@ def center_crop(x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
     return x
 
 
+def _max_pool(channels: int, step: tuple[int, ...], *, ndim: int, ceil_mode: bool = False) -> nn.Module:
+    return dims.max_pool(ndim)(step, step, ceil_mode=ceil_mode)
+
+
+def _avg_pool(channels: int, step: tuple[int, ...], *, ndim: int, ceil_mode: bool = False) -> nn.Module:
+    return dims.avg_pool(ndim)(step, step, ceil_mode=ceil_mode)
+
+
+def _strided(
+    channels: int, step: tuple[int, ...], *, ndim: int, kernel_size: Size | None = None, bias: bool = True
+) -> nn.Module:
+    return make_conv(channels, channels, ndim=ndim, stride=step, kernel_size=kernel_size or step, bias=bias)
+
+
+def _spectral(channels: int, step: tuple[int, ...], *, ndim: int) -> nn.Module:
+    return SpectralPool(step)
+
+
+def _hybrid(channels: int, step: tuple[int, ...], *, ndim: int) -> nn.Module:
+    return HybridPool(channels, step, ndim=ndim)
+
+
+DOWNSAMPLERS: Table[nn.Module] = Table(
+    "downsampling",
+    {"max": _max_pool, "avg": _avg_pool, "conv": _strided, "spectral": _spectral, "hybrid": _hybrid},
+)
+
+
 def make_downsample(spec: Spec, channels: int, factor: Size, *, ndim: int) -> nn.Module:
     """Return a layer that lowers the size by `factor`.
 
-    `max` and `avg` pool, with `ceil_mode`; `conv` is a strided convolution of `kernel_size` (the factor unless told);
+    `max` and `avg` pool, with `ceil_mode`; `conv` is a strided convolution of `kernel_size` (default: the factor);
     `spectral` crops the Hartley spectrum; `hybrid` joins that with max pooling.
     """
-    name, options = split_spec(spec, "downsampling", DOWNSAMPLERS)
-    step = dims.per_axis(factor, ndim)
-    try:
-        match name:
-            case "max":
-                return dims.max_pool(ndim)(step, step, **options)
-            case "avg":
-                return dims.avg_pool(ndim)(step, step, **options)
-            case "spectral":
-                return SpectralPool(step, **options)
-            case "hybrid":
-                return HybridPool(channels, step, ndim=ndim, **options)
-            case _:
-                return make_conv(channels, channels, ndim=ndim, stride=step, **{"kernel_size": step, **options})  # type: ignore[arg-type]
-    except TypeError as error:
-        raise ConfigError(f"downsampling {name!r} does not take the options {options}: {error}") from error
+    return DOWNSAMPLERS.make(spec, channels, dims.per_axis(factor, ndim), ndim=ndim)
 
 
 class Interpolate(nn.Module):
@@ -106,7 +116,7 @@ class Interpolate(nn.Module):
         self.align_corners = align_corners
 
     def forward(self, x: torch.Tensor, size: Sequence[int] | None = None) -> torch.Tensor:
-        """Resize; to `size` where it is told."""
+        """Resize; to `size` where it is given."""
         size = size or [n * f for n, f in zip(x.shape[2:], self.factor, strict=True)]
         return interpolate(x, size, mode=self.mode, align_corners=self.align_corners)
 
@@ -115,41 +125,69 @@ class Interpolate(nn.Module):
         return f"factor={self.factor}, mode={self.mode!r}, align_corners={self.align_corners}"
 
 
-class Upsample(nn.Sequential):
-    """Raises the size by `factor`; `out_channels` tells the channels that come out.
+# Layers in sequence, and the channels that come out of them.
+_Layers = tuple[list[nn.Module], int]
 
-    `deconv` is a transposed convolution with `kernel_size` (the factor unless told) and `bias`; `linear` (with
-    `align_corners`) and `nearest` interpolate and, where `kernel_size` is told, convolve to `out_channels`
-    afterwards, with `norm` and `activation` ("none" unless told) behind that convolution.
+
+def _deconv(
+    in_channels: int, out_channels: int, step: tuple[int, ...], *, ndim: int, **conv: Unpack[ConvOptions]
+) -> _Layers:
+    options: ConvOptions = {"kernel_size": step, "norm": "none", "activation": "none", **conv}
+    return [ConvNormAct(in_channels, out_channels, ndim=ndim, stride=step, transposed=True, **options)], out_channels
+
+
+def _interpolation(
+    mode: str,
+    in_channels: int,
+    out_channels: int,
+    step: tuple[int, ...],
+    ndim: int,
+    align_corners: bool,
+    conv: ConvOptions,
+) -> _Layers:
+    resize = Interpolate(step, mode=mode, align_corners=align_corners)
+    if "kernel_size" not in conv:
+        return [resize], in_channels
+    options: ConvOptions = {"norm": "none", "activation": "none", **conv}
+    return [resize, ConvNormAct(in_channels, out_channels, ndim=ndim, **options)], out_channels
+
+
+def _linear(
+    in_channels: int,
+    out_channels: int,
+    step: tuple[int, ...],
+    *,
+    ndim: int,
+    align_corners: bool = False,
+    **conv: Unpack[ConvOptions],
+) -> _Layers:
+    return _interpolation("linear", in_channels, out_channels, step, ndim, align_corners, conv)
+
+
+def _nearest(
+    in_channels: int, out_channels: int, step: tuple[int, ...], *, ndim: int, **conv: Unpack[ConvOptions]
+) -> _Layers:
+    return _interpolation("nearest", in_channels, out_channels, step, ndim, False, conv)
+
+
+UPSAMPLERS = Table("upsampling", {"deconv": _deconv, "linear": _linear, "nearest": _nearest})
+
+
+class Upsample(nn.Sequential):
+    """Raises the size by `factor`; `out_channels` is the width of the result.
+
+    `deconv` is a transposed convolution with `kernel_size` (default: the factor) and `bias`; `linear` (with
+    `align_corners`) and `nearest` interpolate and, where `kernel_size` is given, convolve to `out_channels`
+    afterwards, with `norm` and `activation` (default: "none") behind that convolution.
     """
 
     def __init__(self, spec: Spec, in_channels: int, out_channels: int, factor: Size, *, ndim: int) -> None:
-        name, options = split_spec(spec, "upsampling", UPSAMPLERS)
-        step = dims.per_axis(factor, ndim)
-        extra: dict[str, Any] = {"norm": "none", "activation": "none", **options}
-        layers: list[nn.Module] = []
-        try:
-            if name == "deconv":
-                kernel = extra.pop("kernel_size", step)
-                layers.append(
-                    ConvNormAct(
-                        in_channels, out_channels, ndim=ndim, kernel_size=kernel, stride=step, transposed=True, **extra
-                    )
-                )
-            else:
-                align_corners = bool(extra.pop("align_corners", False))
-                layers.append(Interpolate(step, mode=name, align_corners=align_corners))
-                if "kernel_size" in extra:
-                    layers.append(ConvNormAct(in_channels, out_channels, ndim=ndim, **extra))
-                else:
-                    out_channels = in_channels
-        except TypeError as error:
-            raise ConfigError(f"upsampling {name!r} does not take the options {options}: {error}") from error
+        layers, width = UPSAMPLERS.make(spec, in_channels, out_channels, dims.per_axis(factor, ndim), ndim=ndim)
         super().__init__(*layers)
-        self.out_channels = out_channels
+        self.out_channels = width
 
     def forward(self, x: torch.Tensor, size: Sequence[int] | None = None) -> torch.Tensor:
-        """Raise the size by the factor; where `size` is told, interpolation goes straight to it."""
+        """Raise the size by the factor; where `size` is given, interpolation goes straight to it."""
         for layer in self:
             x = layer(x, size) if isinstance(layer, Interpolate) else layer(x)
         return x

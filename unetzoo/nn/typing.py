@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Protocol
 
 from torch import nn
 
 Size = int | tuple[int, ...]
-"""One number for every spatial axis, or one number an axis (anisotropic kernels and strides)."""
-
-Spec = str | Mapping[str, object]
-"""A layer by name, or by a mapping of `name` and its options: `"group"`, `{"name": "group", "num_groups": 8}`."""
+"""One number for every spatial axis, or one number per axis (anisotropic kernels and strides)."""
 
 
 class BlockFactory(Protocol):

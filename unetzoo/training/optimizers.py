@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from unetzoo.config import named
+from unetzoo.components.spec import named
 from unetzoo.network import DenseModel
 
 

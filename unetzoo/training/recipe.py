@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from unetzoo.config import Draft, Mistake, PartConfig, named
-from unetzoo.errors import nearest
+from unetzoo.components.mistakes import mistakes_in
+from unetzoo.components.spec import named
+from unetzoo.config.merging import Draft
+from unetzoo.config.schema import PartConfig
 from unetzoo.training.augmentation import AugmentationConfig
 from unetzoo.training.data import DataConfig
 from unetzoo.training.optimizers import AdamW, OptimizerConfig, Rates
 from unetzoo.training.schedules import Constant, OneCycle, ScheduleConfig
-from unetzoo.yamlfile import KeyPath, read_yaml
+from unetzoo.yamlfile import read_yaml
 
 Positive = Annotated[int, Field(ge=1, strict=True)]
 
@@ -93,60 +94,12 @@ def read_recipe(path: Path, overrides: Mapping[str, object] | None = None) -> Re
     try:
         return Recipe.model_validate(draft.data)
     except ValidationError as error:
-        raise draft.fail(_mistake(problem, draft.data) for problem in error.errors()) from error
+        raise draft.fail(mistakes_in(error, Recipe, draft.data)) from error
 
 
 def recipe_text(recipe: Recipe) -> str:
     """The recipe as YAML, with every default written out."""
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def _mistake(problem: Any, data: object) -> Mistake:
-    path = _written(problem["loc"], data)
-    if problem["type"] == "extra_forbidden":
-        return Mistake(path, f"unknown key{nearest(path[-1], _known_keys(path[:-1], data))}")
-    return Mistake(path, f"{problem['msg'].removeprefix('Value error, ')}, got {problem['input']!r}"[:400])
-
-
-def _written(location: tuple[int | str, ...], data: object) -> KeyPath:
-    """The path of keys in the file; pydantic's holds the names of unions' members too."""
-    path: list[str] = []
-    for position, step in enumerate(location):
-        last = position == len(location) - 1
-        if isinstance(data, Mapping) and (step in data or last):
-            path.append(str(step))
-            data = data.get(step)
-        elif isinstance(data, list) and isinstance(step, int) and step < len(data):
-            path.append(str(step))
-            data = data[step]
-    return tuple(path)
-
-
-def _known_keys(path: KeyPath, data: object) -> set[str]:
-    models: set[type[BaseModel]] = {Recipe}
-    for step in path:
-        data = data.get(step) if isinstance(data, Mapping) else None
-        fields = [model.model_fields[step] for model in models if step in model.model_fields]
-        models = {found for field in fields for found in _models_in(field.annotation)}
-        models = {model for model in models if _may_be(model, data)}
-    return {name for model in models for name in model.model_fields}
-
-
-def _may_be(model: type[BaseModel], data: object) -> bool:
-    """Whether a member of a union is the one that the data names."""
-    name = model.model_fields.get("name")
-    if name is None or get_origin(name.annotation) is not Literal:
-        return True
-    given = data.get("name", name.default) if isinstance(data, Mapping) else data
-    return given in get_args(name.annotation)
-
-
-def _models_in(annotation: Any) -> set[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return {annotation}
-    if get_origin(annotation) in (Annotated, Union, UnionType):
-        return {found for part in get_args(annotation) for found in _models_in(part)}
-    return set()
 
 
 def _rename_model(data: dict[str, Any], change: object) -> None:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
-from unetzoo.config import named
+from unetzoo.components.spec import named
 
 START = 0.01  # of the rate, where a warm-up begins
 

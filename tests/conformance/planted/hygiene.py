@@ -56,7 +56,7 @@ class BrokenRepr(SmallUNet):
         return f"width={self.width}"
 
 
-@planted("check_all_registered", because="unregistered module")
+@planted("check_modules_registered", because="unregistered module")
 class PlainList(SmallUNet):
     """Keeps a layer in a plain list."""
 

@@ -98,14 +98,6 @@ class NormAfterGlobalPooling(SmallUNet):
         return features
 
 
-@planted("check_empty_batch", because="declared to work", capabilities={"empty_batch": True})
-class RefusesEmptyBatch(SmallUNet):
-    """Reshapes by -1, which an empty batch does not allow."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.reshape(x.shape[0], -1, x.shape[1]).transpose(1, 2).reshape(x.shape))
-
-
 @planted("check_empty_batch", because="expected.*0")
 class NeverEmpty(SmallUNet):
     """Answers an empty batch with one image of zeros."""

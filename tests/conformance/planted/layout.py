@@ -43,15 +43,3 @@ class InPlaceStrides(SmallUNet):
     def finish(self, logits: Tensor, x: Tensor) -> Tensor:
         row = torch.as_strided(x, (x.shape[-1],), (1,), x.storage_offset())
         return logits + row
-
-
-@planted(
-    "check_memory_format_kept",
-    because=r"lost before .*encoder\.1\.0 \(Conv2d",
-    capabilities={"keeps_channels_last": True},
-)
-class MakesContiguous(SmallUNet):
-    """Makes every pooled map contiguous."""
-
-    def down(self, x: Tensor) -> Tensor:
-        return super().down(x).contiguous()

@@ -93,13 +93,3 @@ class ParameterHookPerForward(SmallUNet):
         if self.training:
             self.head.weight.register_hook(lambda grad: grad)
         return super().encode(x)
-
-
-@planted(
-    "check_peak_memory",
-    because=r"1,000 declared",
-    device="cuda",
-    capabilities={"peak_memory": 1000, "macs_size": 32},
-)
-class UnderstatesMemory(SmallUNet):
-    """Declares a thousand bytes."""

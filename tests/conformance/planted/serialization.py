@@ -180,11 +180,6 @@ class TransposedBuffer(SmallUNet):
         return logits + self.coordinates.sum()
 
 
-@planted("check_fingerprint", because="keys, shapes or dtypes", capabilities={"fingerprint": "0123456789abcdef 0 1"})
-class OtherFingerprint(SmallUNet):
-    """Is not the network that the fingerprint was taken of."""
-
-
 @planted("check_load_strict", because="returned None, expected")
 class LoadReturnsNothing(SmallUNet):
     """Overrides load_state_dict without returning."""

@@ -93,15 +93,6 @@ class UndeclaredContext(SmallUNet):
         return logits + logits.mean((2, 3), keepdim=True)
 
 
-@planted("check_crop_consistency", because="cropping", capabilities={"crop_consistent": True})
-class PadsInFront(SmallUNet):
-    """Pads to a multiple of four in front."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        h, w = (-x.shape[2]) % 4, (-x.shape[3]) % 4
-        return super().forward(F.pad(x, (w, 0, h, 0)))[..., h:, w:]
-
-
 @planted("check_tiling", because="halo", capabilities={"receptive_field": 4, "shift_period": 4})
 class HaloTooSmall(SmallUNet):
     """Declares less context than it has."""

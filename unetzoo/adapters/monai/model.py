@@ -12,7 +12,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from unetzoo.adapters.monai.networks import NETWORKS
-from unetzoo.adapters.wrapping import WrappedModel, build, import_library, make_constant
+from unetzoo.adapters.wrapping import WrappedModel, import_library, make_constant
+from unetzoo.components.binding import call
 from unetzoo.errors import ConfigError
 from unetzoo.nn.resampling import interpolate
 
@@ -100,7 +101,7 @@ def _make(network: str, options: Mapping[str, Any], num_classes: int) -> tuple[n
     """Build and repair a network; also return which keys of MONAI's state dict it is left without."""
     facts = NETWORKS[network]
     name = f"monai/{network}"
-    made = build(_class(facts.name, name), name, {**options, "out_channels": num_classes})
+    made = call(_class(facts.name, name), {**options, "out_channels": num_classes}, name=repr(name), foreign=True)
     theirs = list(made.state_dict())
     constant = make_constant(made)
     if facts.repair is not None:

@@ -15,16 +15,16 @@ from torch import nn
 
 from unetzoo.adapters.timm.families import takes
 from unetzoo.adapters.timm.layers import set_grad_checkpointing
-from unetzoo.adapters.timm.weights import preprocessing_of, provenance_of, read_source
-from unetzoo.adapters.wrapping import WrappedModel, build, component
+from unetzoo.adapters.timm.weights import preprocessing_of, provenance_of, read_source, refuse_unused_weights
+from unetzoo.adapters.wrapping import WrappedModel, component
 from unetzoo.applied import Provenance
+from unetzoo.components.binding import call
+from unetzoo.components.spec import split
 from unetzoo.errors import ConfigError, UnknownNameError, nearest
 from unetzoo.network import DenseModel
 from unetzoo.nn.resampling import interpolate
 from unetzoo.preprocessing import Preprocessing
 
-# What our own arguments say, or what would break the contract (logits alone, one tensor).
-NOT_OPTIONS = {"encoder_name", "encoder_weights", "in_channels", "classes", "activation", "aux_params", "kwargs"}
 # Normalize one value a channel after pooling the whole image: a batch of one cannot be trained on.
 POOLING_TO_ONE = {"deeplabv3", "deeplabv3plus", "pan", "upernet"}
 
@@ -107,6 +107,11 @@ class SmpModel(WrappedModel):
         decoded = self.decoder(*features) if isinstance(features, tuple) else self.decoder(features)
         return [interpolate(self.head(decoded), x.shape[2:])]
 
+    @staticmethod
+    def validate(options: Mapping[str, object], *, pretrained: bool) -> None:
+        """Refuse `weights` of the encoder that would not be loaded."""
+        refuse_unused_weights(split(options.get("encoder"))[1], pretrained=pretrained)
+
     def set_gradient_checkpointing(self, enable: bool = True) -> None:
         """Compute the activations inside blocks again in the backward pass; backbones of timm do it timm's own way.
 
@@ -160,16 +165,14 @@ def _make(
     source: str | None = None,
 ) -> SegmentationModel:
     kind = smp.MODEL_ARCHITECTURES_MAPPING[architecture]
-    known = [key for key in inspect.signature(kind).parameters if key not in NOT_OPTIONS]
-    for key in options:
-        if key not in known:
-            raise ConfigError(f"'smp/{architecture}' does not take {key!r}{nearest(key, known)} (options: {known})")
     weights = ("imagenet" if not encoder.startswith("tu-") else True) if pretrained else None
     given = {"encoder_name": encoder, "encoder_weights": weights, "in_channels": in_channels, "classes": num_classes}
     if pretrained and source is not None:
         overlay = {"state_dict": read_source(source, encoder.removeprefix("tu-"))}
         encoder_options = {**encoder_options, "pretrained_cfg_overlay": overlay}
-    return build(partial(kind, **encoder_options), f"smp/{architecture}", {**given, **options})
+    # The aux head and an activation would break the contract: one tensor of logits.
+    given |= {"activation": None, "aux_params": None} if "activation" in inspect.signature(kind).parameters else {}
+    return call(partial(kind, **encoder_options), options, name=f"'smp/{architecture}'", foreign=True, **given)
 
 
 def _make_head(make: partial[SegmentationModel], num_classes: int) -> nn.Module:

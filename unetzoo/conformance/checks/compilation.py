@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from unetzoo.conformance.capabilities import Axes
-from unetzoo.conformance.check import BACKWARD, CheckFailed, Measurement, agree, check, worst
+from unetzoo.conformance.check import GATES, CheckFailed, Measurement, agree, check, worst
 from unetzoo.conformance.context import Context, tensors_in
 from unetzoo.conformance.tracing import blame, brief
 
@@ -27,7 +27,7 @@ def _fresh_compiler() -> Iterator[None]:
         torch._dynamo.reset()
 
 
-@check(requires=BACKWARD, devices="both", level="should", cost="slow")
+@check(requires=GATES, devices="both", level="should", cost="slow")
 def check_compile_fullgraph(ctx: Context) -> Measurement | None:
     """``torch.compile(fullgraph=True)`` captures the network in one graph, in both modes, with equal outputs.
 
@@ -61,7 +61,7 @@ def check_compile_fullgraph(ctx: Context) -> Measurement | None:
     return worst(found)
 
 
-@check(requires=BACKWARD, level="should", cost="slow")
+@check(requires=GATES, level="should", cost="slow")
 def check_no_recompile(ctx: Context) -> None:
     """A compiled network is compiled once for a shape, and once more for all other sizes.
 

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from unetzoo.conformance.check import BACKWARD, FORWARD, CheckFailed, Measurement, agree, check, expect, worst
+from unetzoo.conformance.check import EVAL, GATES, CheckFailed, Measurement, agree, check, expect, worst
 from unetzoo.conformance.context import Context
 from unetzoo.conformance.tracing import blame, brief, listing
 from unetzoo.network import DenseModel
 from unetzoo.pretrained import from_pretrained
 
 
-@check(requires=BACKWARD)
+@check(requires=GATES, core=True)
 def check_deepcopy(ctx: Context) -> Measurement | None:
     """``copy.deepcopy`` gives an equal, independent network, fresh and in the middle of a training step.
 
@@ -28,7 +28,7 @@ def check_deepcopy(ctx: Context) -> Measurement | None:
     return _check_copies(ctx, copy.deepcopy, "copy.deepcopy")
 
 
-@check(requires=BACKWARD)
+@check(requires=GATES)
 def check_pickle(ctx: Context) -> Measurement | None:
     """Pickling and unpickling gives an equal, independent network, fresh and in the middle of a training step.
 
@@ -112,7 +112,7 @@ def _tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
     return [*model.named_parameters(), *model.named_buffers()]
 
 
-@check(requires=FORWARD)
+@check(requires=EVAL, core=True)
 def check_save_pretrained(ctx: Context) -> Measurement | None:
     """``save_pretrained`` and ``from_pretrained`` restore the same network, and any reader finds the same tensors.
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from unetzoo.conformance.check import BACKWARD, FORWARD, Measurement, NotApplicable, agree, check, expect, worst
+from unetzoo.conformance.check import BACKWARD, EVAL, Measurement, NotApplicable, agree, check, expect, worst
 from unetzoo.conformance.context import Context
 from unetzoo.conformance.rounding import TF32, own_error, rounding_effects
 from unetzoo.conformance.sandbox import set_tf32
@@ -19,7 +19,7 @@ from unetzoo.conformance.tracing import blame
 _ONLY_KERNELS_OF_VOLUMES = "max_pool3d|avg_pool3d|upsample_trilinear3d"
 
 
-@check(requires=FORWARD, devices="cuda")
+@check(requires=EVAL, devices="cuda")
 @torch.no_grad()
 def check_cuda_matches_cpu(ctx: Context) -> Measurement | None:
     """CUDA gives the CPU's float32 outputs, with TF32 off to 1e-4, with TF32 on to 5e-3 and with the same decisions.
@@ -49,7 +49,7 @@ def check_cuda_matches_cpu(ctx: Context) -> Measurement | None:
     return worst(found)
 
 
-@check(requires=FORWARD, devices="cuda")
+@check(requires=EVAL, devices="cuda")
 @torch.no_grad()
 def check_cuda_stream(ctx: Context) -> Measurement:
     """A forward on a side stream waits for that stream's work: its kernels go to the current stream.
@@ -112,7 +112,7 @@ def _excused(ctx: Context) -> Iterator[None]:
         raise
 
 
-@check(requires=FORWARD, devices="cuda", level="should")
+@check(devices="cuda", level="should")
 @torch.no_grad()
 def check_no_sync(ctx: Context) -> None:
     """An eval forward never waits for the device.
@@ -132,7 +132,7 @@ def check_no_sync(ctx: Context) -> None:
         torch.cuda.set_sync_debug_mode(before)
 
 
-@check(requires=FORWARD, devices="cuda", level="advice")
+@check(requires=EVAL, devices="cuda", level="advice")
 @torch.no_grad()
 def check_cuda_graph(ctx: Context) -> Measurement | None:
     """A captured CUDA graph, replayed with new data, gives what a forward gives."""

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from unetzoo.conformance.check import FORWARD, CheckFailed, Measurement, Unavailable, agree, check, expect, worst
+from unetzoo.conformance.check import EVAL, CheckFailed, Measurement, Unavailable, agree, check, expect, worst
 from unetzoo.conformance.context import Context, tensors_in
 from unetzoo.conformance.tracing import blame, brief
 
 
-@check(requires=FORWARD)
+@check()
 @torch.no_grad()
 def check_fake_device(ctx: Context) -> None:
     """With parameters, buffers and input on ``cuda:1`` everything is computed there; no GPU is needed for this.
@@ -71,7 +71,7 @@ def _fake(tensor: Tensor, device: torch.device) -> Tensor:
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=device, requires_grad=grad)
 
 
-@check(requires=FORWARD, devices="cuda")
+@check(requires=EVAL, devices="cuda")
 def check_device_move(ctx: Context) -> Measurement | None:
     """Moved to CUDA, to a second GPU where there is one, and back, the network computes the same; so built there.
 

@@ -16,7 +16,17 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from unetzoo.conformance.check import BACKWARD, CheckFailed, Measurement, Unavailable, agree, check, expect, worst
+from unetzoo.conformance.check import (
+    BACKWARD,
+    GATES,
+    CheckFailed,
+    Measurement,
+    Unavailable,
+    agree,
+    check,
+    expect,
+    worst,
+)
 from unetzoo.conformance.context import Context
 from unetzoo.conformance.stochastic import without_dropout
 from unetzoo.conformance.tracing import blame, brief, listing
@@ -70,7 +80,7 @@ def _train_replica(ctx: Context, rank: int, world_size: int) -> _Report:
     return {n: p.detach() for n, p in model.module.named_parameters()}
 
 
-@check(requires=BACKWARD, devices="both", level="should", cost="slow")
+@check(requires=GATES, devices="both", level="should", cost="slow")
 def check_sync_bn(ctx: Context) -> Measurement | None:
     """Converted to SyncBatchNorm the eval outputs stay, and on CUDA two processes equal one on the joint batch.
 
@@ -155,6 +165,8 @@ def _launch(ctx: Context, work: _Rank, world_size: int) -> tuple[list[_Report], 
     """Run ``work`` in processes of one group; what those that finished report, and the errors of the others."""
     # A fork is quick and needs nothing pickled, but CUDA's and autograd's threads do not survive one.
     method = "fork" if sys.platform == "linux" and not torch.cuda.is_available() else "spawn"
+    if multiprocessing.current_process().daemon:
+        raise Unavailable("needs processes, which a daemonic one may not start")
     context = multiprocessing.get_context(method)
     processes = []
     for rank in range(world_size):

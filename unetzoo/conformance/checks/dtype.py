@@ -11,23 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._pytree import tree_leaves
 
-from unetzoo.conformance.check import (
-    BACKWARD,
-    FORWARD,
-    CheckFailed,
-    Measurement,
-    NotApplicable,
-    agree,
-    check,
-    expect,
-    worst,
-)
+from unetzoo.conformance.check import BACKWARD, CheckFailed, Measurement, NotApplicable, agree, check, expect, worst
 from unetzoo.conformance.context import Context, warm_statistics
 from unetzoo.conformance.rounding import BFLOAT16, rounding_effects
 from unetzoo.conformance.tracing import blame, listing, other_floats
 
 
-@check(requires=FORWARD)
+@check()
 def check_no_hidden_cast(ctx: Context) -> Measurement:
     """A float64 network computes in float64 throughout.
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from unetzoo.conformance.capabilities import Axes
-from unetzoo.conformance.check import FORWARD, Measurement, Unavailable, agree, check, expect, worst
+from unetzoo.conformance.check import EVAL, Measurement, Unavailable, agree, check, expect, worst
 from unetzoo.conformance.context import Context, tensors_in
 from unetzoo.conformance.tracing import blame
 
@@ -23,7 +23,7 @@ _HINT = (
 )
 
 
-@check(requires=FORWARD, level="should")
+@check(requires=EVAL, level="should", core=True)
 @torch.no_grad()
 def check_export(ctx: Context) -> Measurement | None:
     """``torch.export`` captures the network, and the program equals it on other inputs too.
@@ -35,7 +35,7 @@ def check_export(ctx: Context) -> Measurement | None:
     return worst(_compare(ctx, model, module, other, "the exported program") for other in _others(ctx))
 
 
-@check(requires=FORWARD, level="should", cost="slow")
+@check(requires=EVAL, level="should", cost="slow")
 @torch.no_grad()
 def check_export_dynamic(ctx: Context) -> Measurement | None:
     """A program exported with dynamic batch and sizes equals the network at other batches and sizes.
@@ -50,7 +50,7 @@ def check_export_dynamic(ctx: Context) -> Measurement | None:
     return worst(_compare(ctx, model, module, other, "the exported program") for other in _other_sizes(ctx))
 
 
-@check(requires=FORWARD, level="advice", cost="slow", timeout=600)
+@check(requires=EVAL, level="advice", cost="slow", timeout=600)
 @torch.no_grad()
 def check_onnx(ctx: Context) -> Measurement | None:
     """Exported to ONNX with dynamic axes, onnxruntime gives the network's logits and classes, at another size too."""
@@ -82,7 +82,7 @@ def check_onnx(ctx: Context) -> Measurement | None:
     return worst(found)
 
 
-@check(requires=FORWARD, level="advice")
+@check(requires=EVAL, level="advice")
 @torch.no_grad()
 def check_jit_trace(ctx: Context) -> Measurement | None:
     """A ``torch.jit.trace`` equals the network at the traced size (deprecated in torch, but in use)."""
@@ -93,7 +93,7 @@ def check_jit_trace(ctx: Context) -> Measurement | None:
     return worst(_compare(ctx, model, traced, other, "the trace") for other in _others(ctx))
 
 
-@check(requires=FORWARD, devices="both", level="advice", cost="slow", timeout=900)
+@check(requires=EVAL, devices="both", level="advice", cost="slow", timeout=900)
 @torch.no_grad()
 def check_aoti(ctx: Context) -> Measurement | None:
     """An AOTInductor package of the exported network loads and agrees."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from unetzoo.conformance.check import BACKWARD, CheckFailed, Measurement, agree, check, worst
+from unetzoo.conformance.check import EVAL, GATES, CheckFailed, Measurement, agree, check, worst
 from unetzoo.conformance.context import Context, tensors_in
 from unetzoo.conformance.tracing import blame, listing
 
 
-@check()
+@check(requires=EVAL)
 def check_functional_call(ctx: Context) -> Measurement:
     """``torch.func.functional_call`` with other parameters equals copying them into the network.
 
@@ -53,7 +53,7 @@ def _copied(ctx: Context, model: nn.Module, tensors: dict[str, Tensor], x: Tenso
     return output
 
 
-@check(requires=BACKWARD, level="advice")
+@check(requires=GATES, level="advice")
 def check_vmap_jvp(ctx: Context) -> Measurement | None:
     """``torch.func.vmap`` over samples equals the batch, and forward- and reverse-mode derivatives agree.
 

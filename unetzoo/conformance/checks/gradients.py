@@ -8,13 +8,13 @@ import warnings
 import torch
 from torch import Tensor, nn
 
-from unetzoo.conformance.check import BACKWARD, FORWARD, CheckFailed, Measurement, check, expect, worst
+from unetzoo.conformance.check import BACKWARD, CheckFailed, Measurement, check, expect, worst
 from unetzoo.conformance.context import Context
 from unetzoo.conformance.sandbox import GlobalState
 from unetzoo.conformance.tracing import brief, listing, other_floats
 
 
-@check(requires=FORWARD, devices="both")
+@check(devices="both", core=True)
 def check_backward_runs(ctx: Context) -> None:
     """A training step's backward runs from every output to the input and gives finite gradients.
 
@@ -23,7 +23,7 @@ def check_backward_runs(ctx: Context) -> None:
     _finite_backward(ctx, ctx.train_model(dtype=torch.float32), ctx.input(dtype=torch.float32), "noise, training mode")
 
 
-@check(requires=BACKWARD, devices="both")
+@check(requires=BACKWARD, devices="both", core=True)
 def check_grads_finite(ctx: Context) -> None:
     """Gradients are finite in eval mode, and for blank, constant and tiny inputs.
 
@@ -81,7 +81,7 @@ def _origin(ctx: Context, model: nn.Module, x: Tensor) -> str:
     return f"The operation was recorded at {' '.join(frames[own[-1] : own[-1] + 2])}" if own else ""
 
 
-@check(requires=BACKWARD)
+@check(core=True)
 def check_param_grads(ctx: Context) -> None:
     """Every parameter requires a gradient (or is declared frozen) and receives one in every training step.
 
@@ -118,7 +118,7 @@ def check_param_grads(ctx: Context) -> None:
     )
 
 
-@check(requires=BACKWARD)
+@check(requires=BACKWARD, core=True)
 def check_param_grads_nonzero(ctx: Context) -> Measurement:
     """No weight's gradient is identically zero once the weights are off their special initial values.
 

@@ -24,7 +24,7 @@ from unetzoo.conformance.context import Context, state_layout
 from unetzoo.conformance.sandbox import GlobalState, flip_tf32
 
 
-@check(requires=CREATE, devices="both")
+@check(requires=CREATE, devices="both", core=True)
 def check_global_state(ctx: Context) -> None:
     """Building, forward and backward leave the process's flags, filters, loggers, environment and cwd alone."""
     importlib.import_module("torch._dynamo.config")  # its settings are compared once it is there
@@ -156,19 +156,31 @@ def _expect_printable(model: nn.Module, what: str) -> None:
             ) from error
 
 
-@check(requires=CREATE)
+@check(requires=CREATE, core=True)
+def check_modules_registered(ctx: Context) -> None:
+    """No module hides in a plain attribute, list, dict, tuple or set: `.to()`, `train()` and checkpoints reach it."""
+    hint = "misses .to(), train(), state_dict and the optimizer. Use ModuleList or ModuleDict"
+    _expect_registered(ctx, nn.Module, hint)
+
+
+@check(requires=(*CREATE, "check_modules_registered"), core=True)
 def check_all_registered(ctx: Context) -> None:
-    """No tensor or module hides in a plain attribute, list, dict, tuple or set: all are registered."""
+    """No tensor hides in a plain attribute, list, dict, tuple or set: all are registered."""
+    hint = "misses .to(), state_dict and the optimizer. Use ParameterList or register_buffer; keep no activations"
+    _expect_registered(ctx, Tensor, hint)
+
+
+def _expect_registered(ctx: Context, kind: type[nn.Module] | type[Tensor], hint: str) -> None:
     model = ctx.train_model(dtype=torch.float32)
-    _expect_registered(model, "after construction")
+    _expect_none_hidden(model, "after construction", kind, hint)
     for mode in ("a training", "an eval"):
         model.train(mode == "a training")
         with contextlib.suppress(RuntimeError, TypeError, ValueError):  # whether it runs is another check's matter
             ctx.outputs(model, ctx.input(dtype=torch.float32))
-        _expect_registered(model, f"after {mode} forward")
+        _expect_none_hidden(model, f"after {mode} forward", kind, hint)
 
 
-def _expect_registered(model: nn.Module, when: str) -> None:
+def _expect_none_hidden(model: nn.Module, when: str, kind: type[nn.Module] | type[Tensor], hint: str) -> None:
     known = {id(t) for t in [*model.parameters(), *model.buffers(), *model.modules()]}
     for name, module in model.named_modules():
         for attribute, value in vars(module).items():
@@ -177,13 +189,10 @@ def _expect_registered(model: nn.Module, when: str) -> None:
             ):
                 continue
             for path, found in _hidden(value, attribute, 4):
-                if id(found) not in known:
-                    kind = "module" if isinstance(found, nn.Module) else f"tensor {list(found.shape)}"
-                    raise CheckFailed(
-                        f"{when}, {name + '.' if name else ''}{path} holds an unregistered {kind}: it misses .to(), "
-                        "state_dict and the optimizer. Use ModuleList, ParameterList or register_buffer; keep no "
-                        "activations"
-                    )
+                if isinstance(found, kind) and id(found) not in known:
+                    what = f"tensor {list(found.shape)}" if isinstance(found, Tensor) else "module"
+                    place = f"{name + '.' if name else ''}{path}"
+                    raise CheckFailed(f"{when}, {place} holds an unregistered {what}: it {hint}")
 
 
 def _hidden(value: object, path: str, depth: int) -> Iterator[tuple[str, nn.Module | Tensor]]:
@@ -203,7 +212,7 @@ def _hidden(value: object, path: str, depth: int) -> Iterator[tuple[str, nn.Modu
             yield from _hidden(item, f"{path}[{index}]", depth - 1)
 
 
-@check()
+@check(core=True)
 def check_state_dict_stable(ctx: Context) -> None:
     """Keys, shapes and parameter identities are the same before and after the first forwards."""
     model = ctx.train_model(dtype=torch.float32)
@@ -222,7 +231,7 @@ def check_state_dict_stable(ctx: Context) -> None:
         )
 
 
-@check()
+@check(core=True)
 def check_module_reuse(ctx: Context) -> None:
     """Every layer that owns parameters is called once a forward, unless it is declared in `reused`."""
     calls = _calls(ctx, ctx.train_model(dtype=torch.float32))

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from unetzoo.conformance.capabilities import Axes
-from unetzoo.conformance.check import CheckFailed, Measurement, agree, check, expect
+from unetzoo.conformance.check import EVAL, CheckFailed, Measurement, NotApplicable, agree, check, expect
 from unetzoo.conformance.context import Context
 from unetzoo.conformance.failure import describe
 from unetzoo.conformance.shapes import REFUSALS, expect_honest_size, expect_shape, illegal_sizes
 from unetzoo.conformance.tracing import brief, listing
 
 
-@check()
+@check(core=True)
 def check_in_channels(ctx: Context) -> None:
     """The network runs with 1, 3 and 4 input channels, and refuses one channel more than it was built for."""
     for channels in (1, 3, 4):
@@ -75,7 +75,7 @@ def check_input_channels_used(ctx: Context) -> Measurement | None:
     return Measurement(smallest, 1e-6)
 
 
-@check()
+@check(requires=EVAL)
 def check_input_sensitivity(ctx: Context) -> Measurement | None:
     """Pixels of every range of values have an influence: negative, between 0 and 1, above 1, and in the thousands.
 
@@ -131,7 +131,7 @@ def _that_speaks(ctx: Context, x: Tensor) -> nn.Module:
     return model
 
 
-@check()
+@check(core=True)
 def check_min_size(ctx: Context) -> None:
     """The minimum size and its neighbors, mixed over the axes, work in eval and training mode."""
     capabilities = ctx.capabilities
@@ -179,7 +179,7 @@ def _small_sizes(ctx: Context) -> Iterator[Axes]:
                 yield size
 
 
-@check()
+@check(core=True)
 def check_divisor(ctx: Context) -> None:
     """A size off the divisor is refused or answered at its own size, never with an output of some other size.
 
@@ -247,7 +247,7 @@ def _expect_value_error(ctx: Context, size: Axes, rule: str) -> None:
     raise CheckFailed(f"{list(size)} ({rule}) was accepted, expected InputError")
 
 
-@check()
+@check(core=True)
 def check_batch_one_train(ctx: Context) -> None:
     """A batch of one can be trained on."""
     ctx.require(ctx.capabilities.batch1_train, "batch1_train=False is declared")
@@ -275,15 +275,14 @@ def check_batch_one_train(ctx: Context) -> None:
 
 @check(level="should")
 def check_empty_batch(ctx: Context) -> None:
-    """An empty batch gives an empty output of the right shape and dtype."""
+    """An empty batch is refused, or gives an empty output of the right shape and dtype."""
     model = ctx.eval_model()
     for size in dict.fromkeys((ctx.size, ctx.odd_size())):
         try:
             with torch.no_grad():
                 out = ctx.output(model, ctx.input(0, size))
         except REFUSALS as error:
-            ctx.require(ctx.capabilities.empty_batch, f"not declared, and refused with {type(error).__name__}")
-            raise CheckFailed(f"an empty batch is declared to work: {describe(error)}") from error
+            raise NotApplicable(f"refused with {type(error).__name__}") from error
         expect_shape(ctx, out, 0, size)
         expect(out.dtype == torch.float64, f"of a float64 network an empty batch gave {out.dtype}")
 
@@ -292,7 +291,7 @@ class TaggedTensor(Tensor):
     """A subclass that adds nothing, as MetaTensor and TVTensor appear to a network."""
 
 
-@check(level="should")
+@check(requires=EVAL, level="should")
 def check_tensor_subclass(ctx: Context) -> Measurement | None:
     """A subclass of torch.Tensor is taken as a tensor and gives equal values."""
     model = ctx.eval_model()
@@ -301,7 +300,7 @@ def check_tensor_subclass(ctx: Context) -> Measurement | None:
     return agree(out.as_subclass(Tensor), ctx.output(model, x), 1e-12, "the output for a Tensor subclass")
 
 
-@check(level="should")
+@check(level="should", core=True)
 def check_invalid_input(ctx: Context) -> None:
     """Input of wrong axes, channels or dtype is refused, not broadcast, and changes nothing in the network."""
     model = ctx.eval_model(dtype=torch.float32)

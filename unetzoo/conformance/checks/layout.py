@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from unetzoo.conformance.check import BACKWARD, FORWARD, Measurement, agree, check, expect, worst
+from unetzoo.conformance.check import GATES, Measurement, agree, check, worst
 from unetzoo.conformance.context import Context
 from unetzoo.conformance.rounding import own_error
 from unetzoo.conformance.stochastic import repeats, without_dropout
-from unetzoo.conformance.tracing import blame, listing
+from unetzoo.conformance.tracing import blame
 
 _Run = tuple[list[Tensor], dict[str, Tensor]]
 _HINT = "Use reshape or flatten instead of view, and nothing that counts on the order of memory"
@@ -22,7 +22,7 @@ def _channels_last(ctx: Context) -> torch.memory_format:
     return torch.channels_last if ctx.capabilities.ndim == 2 else torch.channels_last_3d
 
 
-@check(requires=BACKWARD, devices="both")
+@check(requires=GATES, devices="both")
 def check_channels_last(ctx: Context) -> Measurement | None:
     """Channels-last, transposed, strided and expanded inputs, and a channels-last network, give the same as contiguous.
 
@@ -85,50 +85,3 @@ def _agree(actual: _Run, expected: _Run, case: str, tolerance: float) -> list[Me
     if references[0].dtype == torch.float64:
         pairs += [(f"the gradient of {n!r} for {case}", grads[n], g) for n, g in reference_grads.items()]
     return [agree(a, b, tolerance, what, _HINT) for what, a, b in pairs]
-
-
-@check(requires=FORWARD, devices="both", level="advice")
-@torch.no_grad()
-def check_memory_format_kept(ctx: Context) -> Measurement:
-    """The channels-last layout survives to the input of every layer, where that is declared.
-
-    A layer that makes it contiguous again costs a copy there and back, and the speed that the layout was chosen for.
-    """
-    ctx.require(ctx.capabilities.keeps_channels_last, "does not declare keeps_channels_last")
-    memory_format = _channels_last(ctx)
-    model = ctx.eval_model(dtype=torch.float32).to(memory_format=memory_format)
-    lost: list[str] = []
-    seen: list[str] = []
-
-    def look(name: str, module: nn.Module) -> None:
-        def hook(_: nn.Module, args: tuple[object, ...]) -> None:
-            for t in args:
-                # A map with one channel or one pixel has both layouts at once and says nothing.
-                if (
-                    isinstance(t, Tensor)
-                    and t.dim() == ctx.capabilities.ndim + 2
-                    and t.shape[1] > 1
-                    and t[0, 0].numel() > 1
-                ):
-                    seen.append(name)
-                    if not t.is_contiguous(memory_format=memory_format):
-                        lost.append(f"{name} ({type(module).__name__}, {list(t.shape)})")
-
-        handles.append(module.register_forward_pre_hook(hook))
-
-    handles: list[torch.utils.hooks.RemovableHandle] = []
-    for name, module in model.named_modules():
-        if not any(True for _ in module.children()):
-            look(name, module)
-    ctx.outputs(model, ctx.input(dtype=torch.float32).contiguous(memory_format=memory_format))
-    for handle in handles:
-        handle.remove()
-    expect(bool(seen), "no layer with a feature map as input was met: nothing was measured")
-    expect(
-        not lost,
-        f"channels-last is lost before {len(lost)} of {len(seen)} layer calls, first before {listing(lost, 3)}. The "
-        "operation in front of it changes the layout: contiguous(), a reshape, or a kernel that lacks channels-last",
-        len(lost),
-        0,
-    )
-    return Measurement(len(lost), 0)

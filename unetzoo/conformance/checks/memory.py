@@ -133,27 +133,3 @@ def _hooks(model: nn.Module) -> dict[str, int]:
 
 
 _TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
-
-
-@check(requires=BACKWARD, devices="cuda", level="advice", cost="slow")
-def check_peak_memory(ctx: Context) -> Measurement:
-    """A training step's peak memory on CUDA is within 10 % of the declared number."""
-    declared, size = ctx.capabilities.peak_memory, ctx.capabilities.macs_size
-    ctx.require(declared is not None and size is not None, "declares no peak_memory at a macs_size")
-    assert declared is not None
-    ctx.require_cuda()
-    model = ctx.train_model(dtype=torch.float32)
-    x = ctx.input(batch=1, size=size, dtype=torch.float32)
-    ctx.loss(ctx.outputs(model, x)).backward()
-    model.zero_grad(set_to_none=True)
-    torch.cuda.reset_peak_memory_stats(ctx.device)
-    ctx.loss(ctx.outputs(model, x)).backward()
-    peak = torch.cuda.max_memory_allocated(ctx.device)
-    error = abs(peak / declared - 1)
-    expect(
-        error <= 0.1,
-        f"a float32 training step at batch 1, size {size} peaks at {peak:,} bytes, {declared:,} declared",
-        error,
-        0.1,
-    )
-    return Measurement(error, 0.1)

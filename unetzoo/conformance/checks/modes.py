@@ -9,14 +9,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from unetzoo.conformance.check import Measurement, agree, check, expect
+from unetzoo.conformance.check import EVAL, Measurement, agree, check, expect
 from unetzoo.conformance.context import Context, warm_statistics
 from unetzoo.conformance.shapes import REFUSALS
 from unetzoo.conformance.stochastic import repeats
 from unetzoo.conformance.tracing import listing
 
 
-@check()
+@check(requires=EVAL, core=True)
 def check_norm_stats(ctx: Context) -> None:
     """A training forward moves every running statistic; an eval forward moves no buffer."""
     model = ctx.train_model(dtype=torch.float32)
@@ -67,7 +67,7 @@ def _runs(ctx: Context, model: nn.Module, x: Tensor) -> bool:
     return True
 
 
-@check(level="should")
+@check(requires=EVAL, level="should")
 def check_train_eval_consistency(ctx: Context) -> Measurement | None:
     """With statistics taken from one batch and dropout off, training and eval mode agree on that batch.
 
@@ -127,7 +127,7 @@ def _take_statistics(model: nn.Module, x: Tensor) -> None:
                 module.running_var.mul_((n - 1) / n)
 
 
-@check()
+@check(core=True)
 def check_mode_flags(ctx: Context) -> None:
     """train() and eval() return the network and reach every sub-module; a forward flips no flag, nor requires_grad."""
     model = ctx.build().to(ctx.device)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from unetzoo.conformance.check import BACKWARD, FORWARD, check, expect
+from unetzoo.conformance.check import BACKWARD, check, expect
 from unetzoo.conformance.context import Context
 from unetzoo.conformance.tracing import blame, listing
 from unetzoo.errors import ConfigError
 
 
-@check(requires=FORWARD, devices="both")
+@check(devices="both", core=True)
 def check_reset_classifier(ctx: Context) -> None:
     """A new head has the number of classes, dtype, device and mode that are asked, and leaves the rest alone.
 
@@ -27,9 +28,8 @@ def check_reset_classifier(ctx: Context) -> None:
         model.requires_grad_(False)
         before = {n: (p, p.detach().clone()) for n, p in model.named_parameters()}
         buffers = {n: b.clone() for n, b in model.named_buffers()}
-        reset: Callable[[int], object] = getattr(model, name)
-        with blame(f"{name}({classes}) on a frozen float64 network in eval mode"):
-            reset(classes)
+        with blame(f"{name}({classes}) on a frozen float64 network in eval mode"), _refusable(ctx, "reset_head"):
+            getattr(model, name)(classes)
         case = f"after {name}({classes})"
         moved = [n for n, b in model.named_buffers() if n in buffers and not torch.equal(b, buffers[n])]
         tensors = dict(model.named_parameters()) | dict(model.named_buffers())
@@ -102,7 +102,18 @@ def _method(ctx: Context, capability: str, names: Sequence[str]) -> str:
     return found
 
 
-@check(requires=BACKWARD, devices="both")
+@contextmanager
+def _refusable(ctx: Context, capability: str) -> Iterator[None]:
+    """Let the network refuse what it does not declare: a base class has the method for all."""
+    try:
+        yield
+    except (NotImplementedError, ConfigError) as error:
+        declared = "supports" in ctx.capabilities.declared and capability in ctx.capabilities.supports
+        ctx.require(declared, f"{capability} is not declared, and refused: {error}")
+        raise
+
+
+@check(requires=BACKWARD, devices="both", core=True)
 def check_freeze_encoder(ctx: Context) -> None:
     """A frozen encoder gets no gradient and keeps its statistics in training mode, until it is unfrozen.
 
@@ -115,12 +126,8 @@ def check_freeze_encoder(ctx: Context) -> None:
     _moving_buffers(ctx, model)
     reached = {n for n, p in model.named_parameters() if p.grad is not None}
     model.zero_grad(set_to_none=True)
-    try:
+    with _refusable(ctx, "freeze_encoder"):
         getattr(model, name)()
-    except (NotImplementedError, ConfigError) as error:
-        declared = "supports" in ctx.capabilities.declared and "freeze_encoder" in ctx.capabilities.supports
-        ctx.require(declared, f"not declared, and freeze_encoder() is refused: {error}")
-        raise
     model.train()
     frozen = {n for n, p in model.named_parameters() if n in learned and not p.requires_grad}
     expect(bool(frozen), "freeze_encoder() froze no parameter")
@@ -181,7 +188,7 @@ def _moving_buffers(ctx: Context, model: nn.Module) -> list[str]:
     return [n for n, b in model.named_buffers() if not torch.equal(b, before[n])]
 
 
-@check(requires=FORWARD)
+@check(core=True)
 @torch.no_grad()
 def check_features(ctx: Context) -> None:
     """The channels and strides that the encoder declares for its features are those that it gives.

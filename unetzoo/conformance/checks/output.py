@@ -8,13 +8,13 @@ import math
 import torch
 from torch import Tensor, nn
 
-from unetzoo.conformance.check import CREATE, CheckFailed, Measurement, agree, check, expect
+from unetzoo.conformance.check import CREATE, EVAL, CheckFailed, Measurement, agree, check, expect
 from unetzoo.conformance.context import Context, warm_statistics
 from unetzoo.conformance.failure import describe
 from unetzoo.conformance.shapes import REFUSALS, expect_honest_size, expect_shape, illegal_sizes
 
 
-@check(requires=CREATE, devices="both")
+@check(requires=CREATE, devices="both", core=True)
 def check_forward_runs(ctx: Context) -> None:
     """A forward runs in training and in eval mode and returns tensors."""
     ctx.outputs(ctx.train_model(dtype=torch.float32), ctx.input(dtype=torch.float32))
@@ -24,7 +24,7 @@ def check_forward_runs(ctx: Context) -> None:
         ctx.outputs(model, ctx.input(dtype=torch.float32))
 
 
-@check(devices="both")
+@check(devices="both", core=True)
 def check_output_shape(ctx: Context) -> None:
     """Logits are (N, num_classes, *size) for square, long, odd and minimum sizes, in batches of 1 to 9."""
     model = ctx.eval_model(dtype=torch.float32)
@@ -69,7 +69,7 @@ def _expect_training_sizes(ctx: Context, model: nn.Module) -> None:
             )
 
 
-@check()
+@check(core=True)
 def check_output_type(ctx: Context) -> None:
     """Eval mode returns one tensor; training mode a tensor, or the declared list of logits, finest first."""
     option: dict[str, object] = {"deep_supervision": True} if "deep_supervision" in ctx.capabilities.supports else {}
@@ -150,7 +150,7 @@ def _expect_training_outputs(
         )
 
 
-@check()
+@check(core=True)
 def check_num_classes(ctx: Context) -> None:
     """Any number of classes gives as many channels, never squeezed, each with logits of its own."""
     for classes in (1, 2, 7, 40):
@@ -187,7 +187,7 @@ BALANCE = 0.03
 """Of the extreme logits of both signs, over several networks with weights of random signs."""
 
 
-@check()
+@check(core=True)
 def check_raw_logits(ctx: Context) -> Measurement | None:
     """Outputs are raw logits: both signs, no bound, no normalization over the classes."""
     growth = [g for classes in (1, 2, 3, 7) for g in _growth(ctx, classes)]
@@ -268,7 +268,7 @@ def _expect_unnormalized(out: Tensor) -> None:
     expect(float(log_total.abs().max()) > 1e-3, "exp(logits) sums to 1 over the classes: a log-softmax in the head")
 
 
-@check(devices="both")
+@check(devices="both", core=True)
 def check_output_dtype(ctx: Context) -> None:
     """A network moved to a dtype takes and returns that dtype; a fresh one is float32."""
     for dtype in (torch.float32, torch.float64, torch.bfloat16):
@@ -285,7 +285,7 @@ def check_output_dtype(ctx: Context) -> None:
                 )
 
 
-@check(devices="both")
+@check(requires=EVAL, devices="both")
 def check_output_fresh(ctx: Context) -> Measurement | None:
     """A later call leaves an earlier result alone, and results share no memory with input, parameters or buffers."""
     for batch in (2, 1):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from unetzoo.conformance.check import CREATE, CheckFailed, Measurement, NotApplicable, agree, check, expect
+from unetzoo.conformance.check import CREATE, EVAL, CheckFailed, Measurement, NotApplicable, agree, check, expect
 from unetzoo.conformance.context import Context, state_layout, tensors_in
 from unetzoo.conformance.sandbox import GlobalState, seed_generators
 
@@ -22,7 +22,7 @@ NONSENSE = "no_such_option_of_any_network"
 MACS_TOLERANCE = 0.01
 
 
-@check(requires=())
+@check(requires=(), core=True)
 def check_create_signature(ctx: Context) -> None:
     """The builder takes in_channels and num_classes by keyword and returns a module with parameters on the CPU."""
     model = ctx.build()
@@ -44,7 +44,7 @@ def check_create_signature(ctx: Context) -> None:
         )
 
 
-@check(requires=CREATE)
+@check(requires=CREATE, core=True)
 def check_unknown_kwargs(ctx: Context) -> None:
     """An unknown keyword is refused with an error that names it, whatever its value and however it begins."""
     known = _parameters(ctx)
@@ -65,7 +65,7 @@ def check_unknown_kwargs(ctx: Context) -> None:
             )
 
 
-@check(requires=CREATE)
+@check(requires=())
 def check_create_twice(ctx: Context) -> None:
     """All calls of the builder give the same network, also after another one, and with its own defaults spelt out."""
     signature, defaults = repr(_parameters(ctx)), _defaults(ctx)
@@ -111,7 +111,7 @@ def _first_difference(a: str, b: str) -> str:
     return next((f"{x.strip()!r}, then {y.strip()!r}" for x, y in pairs if x != y), "one is longer")
 
 
-@check(requires=CREATE)
+@check(requires=CREATE, core=True)
 def check_create_seeded(ctx: Context) -> None:
     """Weights follow torch's global generator: same seed, same weights; other seed, other weights."""
     first, again, other = ctx.build(seed=0), ctx.build(seed=0), ctx.build(seed=1)
@@ -232,13 +232,14 @@ print("\\n" + json.dumps(found))
 def check_import_light(ctx: Context) -> None:
     """Importing the network's module opens no connection, starts no CUDA and changes no global state."""
     source = getattr(ctx.builder, "source", None)
-    module = getattr(ctx.builder, "__module__", "__main__")
+    module = getattr(getattr(ctx.builder, "func", ctx.builder), "__module__", "__main__")
     target = ("name", source) if isinstance(source, str) else ("module", module)
     ctx.require(target[1] != "__main__", "the builder was defined interactively")
     command = [sys.executable, "-c", IMPORT_SCRIPT, json.dumps(sys.path), *target]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=ctx.tmp_path, check=False)
     alone = f"No module named {target[1].partition('.')[0]!r}" not in done.stderr
     ctx.require(alone, f"the builder's module {target[1]!r} is not on sys.path")
+    ctx.require("UnknownNameError" not in done.stderr, f"{target[1]!r} is registered in this process alone")
     expect(done.returncode == 0, f"importing {target[1]} in a fresh process failed: {done.stderr.strip()[-400:]}")
     found = json.loads(done.stdout.strip().splitlines()[-1])
     expect(not found, f"importing {target[1]} {'; '.join(found[:4])}: do nothing at import")
@@ -261,7 +262,7 @@ with torch.no_grad():
 """
 
 
-@check(cost="slow")
+@check(requires=EVAL, cost="slow")
 def check_fresh_process(ctx: Context) -> Measurement | None:
     """Built from the same seed in a fresh process, the network has the same keys in the same order, and gives the same.
 
@@ -279,8 +280,8 @@ def check_fresh_process(ctx: Context) -> Measurement | None:
     command = [sys.executable, "-c", FRESH_SCRIPT, arguments]
     environment = {**os.environ, "PYTHONHASHSEED": "77"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=environment)
-    missing = any(error in done.stderr for error in ("ModuleNotFoundError", "Can't get attribute"))
-    ctx.require(not missing, "the builder's module cannot be imported in another process")
+    missing = any(e in done.stderr for e in ("ModuleNotFoundError", "Can't get attribute", "UnknownNameError"))
+    ctx.require(not missing, "the builder cannot be imported in another process, or is registered in this one alone")
     expect(done.returncode == 0, f"a forward in a fresh process failed: {done.stderr.strip()[-400:]}")
     keys, there = torch.load(ctx.tmp_path / "result.pt", weights_only=True)
     model = ctx.build().double().eval()
@@ -294,7 +295,7 @@ def check_fresh_process(ctx: Context) -> Measurement | None:
     return agree(there, here, 1e-9, "the first output in a fresh process, against one here,", hint)
 
 
-@check()
+@check(requires=EVAL)
 def check_device_context(ctx: Context) -> Measurement | None:
     """Built on the meta device all tensors are there, and filled with weights it is the same function."""
     reference = ctx.eval_model(dtype=torch.float64, perturb=True)

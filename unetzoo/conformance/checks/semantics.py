@@ -12,17 +12,17 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from unetzoo.conformance.check import CheckFailed, Measurement, agree, check, expect, worst
+from unetzoo.conformance.check import EVAL, MODES, CheckFailed, Measurement, agree, check, expect, worst
 from unetzoo.conformance.context import Context
 from unetzoo.conformance.failure import describe
 from unetzoo.conformance.sandbox import GlobalState, seed_generators
 from unetzoo.conformance.shapes import REFUSALS
-from unetzoo.conformance.tracing import ModuleTrace, listing
+from unetzoo.conformance.tracing import ModuleTrace, Operations, listing
 
 MOST_INTERRUPTS = 16
 
 
-@check(devices="both")
+@check(requires=MODES, devices="both", core=True)
 def check_eval_deterministic(ctx: Context) -> Measurement | None:
     """Two eval forwards of one input are bitwise equal, of a large image too."""
     if ctx.device.type == "cuda":
@@ -34,12 +34,28 @@ def check_eval_deterministic(ctx: Context) -> Measurement | None:
         x = ctx.input(size=size, dtype=dtype)
         with torch.no_grad():
             first, second = ctx.output(model, x), ctx.output(model, x)
-        what = f"the second of two eval forwards at size {list(size)}"
-        figure = agree(second, first, 0.0, what, "Dropout without `training=self.training`, or noise?")
+        hint = "" if torch.equal(first, second) else _noise(model, x)
+        figure = agree(second, first, 0.0, f"the second of two eval forwards at size {list(size)}", hint)
     return figure
 
 
-@check(devices="both")
+@torch.no_grad()
+def _noise(model: nn.Module, x: Tensor) -> str:
+    """The likely cause of noise in eval mode: where random numbers of torch are drawn."""
+    drawn: list[str] = []
+    with ModuleTrace(model) as trace:
+
+        def look(operation: object, _: object, __: object) -> None:
+            if torch.Tag.nondeterministic_seeded in getattr(operation, "tags", ()):
+                drawn.append(f"{operation} in {trace.where}")
+
+        with Operations(look):
+            model(x)
+    places = f". Random numbers are drawn by {listing(list(dict.fromkeys(drawn)))}" if drawn else ""
+    return f"Dropout without `training=self.training`, or noise?{places}"
+
+
+@check(requires=EVAL, devices="both", core=True)
 def check_eval_rng_pure(ctx: Context) -> None:
     """An eval forward draws no random number."""
     model = ctx.eval_model(dtype=torch.float32)
@@ -75,7 +91,7 @@ def check_rng_not_reseeded(ctx: Context) -> None:
         )
 
 
-@check()
+@check(requires=MODES, core=True)
 def check_eval_stateless(ctx: Context) -> Measurement | None:
     """Eval forwards leave no trace: the first input gives the same again, and no parameter or buffer moves."""
     model = ctx.eval_model()
@@ -92,7 +108,7 @@ def check_eval_stateless(ctx: Context) -> Measurement | None:
     return agree(again, first, 0.0, "the output for the first input, after other inputs,", "Something is remembered")
 
 
-@check(devices="both")
+@check(requires=EVAL, devices="both", core=True)
 def check_history_independence(ctx: Context) -> Measurement | None:
     """The result does not depend on the size, dtype or mode of earlier calls."""
     x = ctx.input()
@@ -128,7 +144,7 @@ def check_history_independence(ctx: Context) -> Measurement | None:
     return worst(figures)
 
 
-@check(devices="both")
+@check(requires=EVAL, devices="both", core=True)
 def check_batch_independence(ctx: Context) -> Measurement | None:
     """In eval mode a sample's output is its own: alone, in any batch, in any order, next to outliers and NaN."""
     model = ctx.eval_model()
@@ -154,7 +170,7 @@ def check_batch_independence(ctx: Context) -> Measurement | None:
     return worst(figures)
 
 
-@check()
+@check(requires=EVAL, core=True)
 def check_no_grad_respected(ctx: Context) -> Measurement | None:
     """No graph is built under no_grad, and the eval output is the same with a graph, without, and in inference mode."""
     model = ctx.eval_model(dtype=torch.float32)
@@ -204,7 +220,7 @@ def _noting(trace: ModuleTrace, names: list[str]) -> Callable[[Tensor], Tensor]:
     return note
 
 
-@check(devices="both")
+@check(devices="both", core=True)
 def check_input_unmodified(ctx: Context) -> None:
     """The input keeps its values, version, requires_grad and grad, in eval and training mode."""
     for train in (False, True):
@@ -238,7 +254,7 @@ def _expect_untouched(ctx: Context, model: nn.Module, x: Tensor, wanted: bool, g
     expect(torch.equal(x.detach(), kept), "backward changed the input")
 
 
-@check()
+@check(requires=EVAL)
 def check_reentrancy(ctx: Context) -> Measurement | None:
     """A call within a call, as threads interleave them, does not change the outer result."""
     model = ctx.eval_model()
@@ -273,7 +289,7 @@ def check_reentrancy(ctx: Context) -> Measurement | None:
     return worst(figures)
 
 
-@check(level="should", devices="both", cost="slow")
+@check(requires=EVAL, devices="both", level="should", cost="slow")
 def check_thread_safety(ctx: Context) -> Measurement | None:
     """Eight threads that share one network get what they would get one after the other."""
     model = ctx.eval_model()

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from hashlib import sha256
 
 import torch
 from torch import Tensor, nn
 
-from unetzoo.conformance.check import BACKWARD, FORWARD, CheckFailed, Measurement, agree, check, expect, worst
+from unetzoo.conformance.check import EVAL, GATES, CheckFailed, Measurement, agree, check, expect, worst
 from unetzoo.conformance.context import Context
 from unetzoo.conformance.tracing import attributes, blame, listing
 
 
-@check(requires=BACKWARD)
+@check(requires=GATES, core=True)
 def check_state_dict_roundtrip(ctx: Context) -> Measurement | None:
     """A network trained for a while, saved and loaded into another instance gives the same outputs.
 
@@ -88,7 +87,7 @@ def _differences(a: nn.Module, b: nn.Module) -> list[str]:
     return found
 
 
-@check(requires=FORWARD)
+@check(core=True)
 def check_load_strict(ctx: Context) -> None:
     """A missing key, an unexpected key and a wrong shape each raise, for every tensor and module.
 
@@ -138,7 +137,7 @@ def check_load_strict(ctx: Context) -> None:
         )
 
 
-@check(requires=FORWARD)
+@check()
 def check_state_dict_contract(ctx: Context) -> None:
     """The state dict holds the network's own memory; within another module it has that part's name before its keys."""
     model = ctx.build()
@@ -173,7 +172,7 @@ def _load_error(model: nn.Module, state: dict[str, Tensor]) -> str:
     return ""
 
 
-@check(requires=FORWARD)
+@check(requires=EVAL)
 def check_load_assign(ctx: Context) -> Measurement | None:
     """``load_state_dict(assign=True)`` gives an equal network, and one that was built on meta gets every tensor.
 
@@ -195,7 +194,7 @@ def check_load_assign(ctx: Context) -> Measurement | None:
     return _same_function(ctx, source, target, "after load_state_dict(assign=True), the eval output")
 
 
-@check(requires=BACKWARD)
+@check(requires=GATES, core=True)
 def check_safetensors(ctx: Context) -> Measurement | None:
     """The state dict saves as safetensors: no undeclared shared memory, contiguous tensors only, and a round trip.
 
@@ -236,30 +235,3 @@ def check_safetensors(ctx: Context) -> Measurement | None:
     other.load_state_dict(restored)
     model, other = model.to(ctx.device, torch.float64), other.to(ctx.device, torch.float64)
     return _same_function(ctx, model, other, "after a round trip through safetensors, the eval output")
-
-
-@check(requires=FORWARD)
-def check_fingerprint(ctx: Context) -> Measurement:
-    """Keys, shapes, dtypes and the moments of the seeded float64 output equal the stored fingerprint.
-
-    A release that changes an architecture by accident breaks everybody's checkpoints.
-    """
-    stored = ctx.capabilities.fingerprint
-    ctx.require(stored, "declares no fingerprint")
-    assert stored is not None
-    now = fingerprint(ctx.build().to(torch.float64), ctx.input().cpu())
-    hint = f"now {now!r}, stored {stored!r}. Declare the new one if the change is intended"
-    (structure, *moments), (expected, *golden) = now.split(), stored.split()
-    expect(structure == expected, f"keys, shapes or dtypes of the state dict have changed: {hint}")
-    pairs = [(float(a), float(b)) for a, b in zip(moments, golden, strict=True)]
-    error = max(abs(a - b) / max(1.0, abs(b)) for a, b in pairs)
-    expect(error <= 1e-6, f"the output at seed {ctx.seed} has other moments than stored: {hint}", error, 1e-6)
-    return Measurement(error, 1e-6)
-
-
-@torch.no_grad()
-def fingerprint(model: nn.Module, x: Tensor) -> str:
-    """Hash of the state dict's keys, shapes and dtypes, then mean and deviation of the eval output for ``x``."""
-    layout = [(n, tuple(t.shape), str(t.dtype)) for n, t in model.state_dict().items()]
-    out = model.eval()(x)
-    return f"{sha256(repr(layout).encode()).hexdigest()[:16]} {out.mean().item():.9g} {out.std().item():.9g}"

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from unetzoo.conformance.capabilities import Axes
-from unetzoo.conformance.check import Measurement, check, disagreement, expect
+from unetzoo.conformance.check import EVAL, Measurement, check, disagreement, expect
 from unetzoo.conformance.context import Context
 from unetzoo.conformance.reach import period
 from unetzoo.conformance.shapes import REFUSALS
 
 
-@check()
+@check(core=True)
 def check_border_pixels(ctx: Context) -> None:
     """Every row and column of the input has an influence, every one of the output depends on the input, at any size.
 
@@ -56,7 +56,7 @@ def _repeated(rows: Tensor) -> list[int]:
     return [place for place, pair in pairs.items() if torch.equal(*pair)]
 
 
-@check()
+@check(requires=EVAL)
 def check_axis_symmetry(ctx: Context) -> Measurement | None:
     """A network that treats its axes alike on squares does so on rectangles and at odd sizes.
 
@@ -90,7 +90,7 @@ def check_axis_symmetry(ctx: Context) -> Measurement | None:
     return Measurement(max(figures), 1e-9)
 
 
-@check()
+@check(requires=EVAL)
 def check_mirror_symmetry(ctx: Context) -> Measurement | None:
     """A network that turns a mirrored image into the mirrored output along one axis does so along the others.
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from unetzoo.conformance.capabilities import Axes, Capabilities
-from unetzoo.conformance.check import CheckFailed, Measurement, agree, check, expect, worst
+from unetzoo.conformance.check import EVAL, CheckFailed, Measurement, agree, check, expect, worst
 from unetzoo.conformance.context import Context
 from unetzoo.conformance.paths import GLOBAL, path_spectrum
 from unetzoo.conformance.reach import extent, period, shift_error, space
@@ -19,7 +19,7 @@ MOST_PIXELS = 20_000
 """Of an image off the period whose paths are traced."""
 
 
-@check()
+@check(requires=EVAL)
 def check_path_strides(ctx: Context) -> None:
     """The paths from input to output have the declared strides, and every path that is connected carries something."""
     capabilities = ctx.capabilities
@@ -110,7 +110,7 @@ def _holes(strides: Axes) -> list[int]:
     return missing if len(missing) == 1 else []
 
 
-@check(cost="slow")
+@check(requires=EVAL, cost="slow")
 def check_translation_equivariance(ctx: Context) -> Measurement | None:
     """Shifting the input by the period shifts the output alike, away from the borders."""
     capabilities = ctx.capabilities
@@ -156,7 +156,7 @@ def _expect_no_single_axis(ctx: Context, radius: Axes) -> None:
     )
 
 
-@check(cost="slow")
+@check(requires=EVAL, cost="slow")
 def check_receptive_field(ctx: Context) -> Measurement | None:
     """The output in the center and in the corners depends on no input pixel beyond the receptive field."""
     capabilities = ctx.capabilities
@@ -208,33 +208,7 @@ def _block_at(place: str, size: Axes, block: Axes) -> list[slice]:
     return [slice(a, a + p) for a, p in zip(starts, block, strict=True)]
 
 
-@check(level="should", cost="slow")
-def check_crop_consistency(ctx: Context) -> Measurement | None:
-    """Cropping pixels at the far side leaves the interior unchanged."""
-    capabilities = ctx.capabilities
-    radius = capabilities.receptive_field
-    if radius is None or not capabilities.crop_consistent:
-        ctx.require(False, "crop_consistent and a receptive field are not declared")
-        return None
-    ctx.require(max(capabilities.divisor) == 1, "not every size is legal")
-    model = ctx.eval_model()
-    size = _wide(ctx, radius)
-    x = ctx.input(1, size)
-    figures = []
-    with torch.no_grad():
-        whole = ctx.output(model, x)
-        for cut in (1, 2, 3, 5):
-            for axis in range(capabilities.ndim):
-                kept = tuple(slice(0, s - cut * (a == axis)) for a, s in enumerate(size))
-                out = ctx.output(model, x[space(kept)])
-                near = tuple(slice(0, max(n - r, 0)) for n, r in zip(out.shape[2:], radius, strict=True))
-                what = f"the interior after cropping {cut} pixels at the end of axis {axis}"
-                hint = "Padding in front moves the pooling grid with the image size"
-                figures.append(agree(out[space(near)], whole[space(near)], 1e-9, what, hint))
-    return worst(figures)
-
-
-@check(cost="slow")
+@check(requires=EVAL, cost="slow")
 def check_tiling(ctx: Context) -> Measurement | None:
     """Tiles that overlap by the receptive field, rounded up to the period, give the same as the whole image.
 
@@ -283,7 +257,7 @@ def check_tiling(ctx: Context) -> Measurement | None:
     return worst(figures)
 
 
-@check(devices="both")
+@check(devices="both", core=True)
 def check_finite_degenerate(ctx: Context) -> None:
     """Flat, negative, huge and tiny inputs give finite logits in eval and training mode, and finite gradients."""
     noise = ctx.input(dtype=torch.float32)
@@ -314,7 +288,7 @@ def check_finite_degenerate(ctx: Context) -> None:
             expect(not bad, f"{name}: gradients of {bad[:4]} are not finite: a sqrt, log or norm at zero")
 
 
-@check()
+@check(requires=EVAL)
 def check_nan_locality(ctx: Context) -> None:
     """One NaN pixel spoils no output beyond the receptive field, and one bright pixel changes none there.
 

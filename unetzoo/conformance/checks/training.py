@@ -82,7 +82,7 @@ def _grads(ctx: Context, model: nn.Module, x: Tensor, part: slice) -> dict[str, 
     return {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
 
 
-@check(requires=BACKWARD, devices="both")
+@check(requires=BACKWARD, devices="both", core=True)
 def check_grad_checkpointing(ctx: Context) -> Measurement | None:
     """Gradient checkpointing changes no gradient, and saves memory.
 
@@ -97,6 +97,8 @@ def check_grad_checkpointing(ctx: Context) -> Measurement | None:
         "gradient_checkpointing_enable",
     )
     ctx.require(switch is not None, "the network has no switch for gradient checkpointing")
+    layers = [m for m in ctx.build().modules() if any(True for _ in m.parameters(recurse=False))]
+    ctx.require(len(layers) > 1, "a single layer has nothing to recompute")
     results = []
     for enabled in (False, True):
         model = ctx.train_model(perturb=True)

@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from unetzoo.applied import Color
-from unetzoo.errors import ConfigError, UnknownNameError, nearest
+from unetzoo.components.mistakes import mistakes_in, tell
+from unetzoo.errors import UnknownNameError
 from unetzoo.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from unetzoo.training.data.classes import ClassTable
 from unetzoo.training.data.presets import preset_data
@@ -147,15 +148,7 @@ class DataConfig(BaseModel):
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            lines = [_describe(problem["loc"], problem["type"], problem["msg"]) for problem in error.errors()]
-            raise ConfigError(f"{origin}: {len(lines)} mistake(s):\n  " + "\n  ".join(lines)) from error
-
-
-def _describe(place: tuple[int | str, ...], kind: str, message: str) -> str:
-    where = ".".join(map(str, place))
-    if kind == "extra_forbidden":
-        return f"{where}: unknown key{nearest(str(place[-1]), DataConfig.model_fields)}"
-    return f"{where}: {message}" if where else message
+            raise tell(origin, mistakes_in(error, cls, data)) from error
 
 
 def _check_splits(splits: dict[str, str | float]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 
 import torch.nn.functional as F
 from segmentation_models_pytorch.losses import DiceLoss, JaccardLoss, LovaszLoss, TverskyLoss
 from torch import nn
 
+from unetzoo.components.binding import call
 from unetzoo.errors import ConfigError, UnknownNameError, nearest
 from unetzoo.training.losses.border_weights import BorderCrossEntropy
 from unetzoo.training.losses.mixture import LossMixture
@@ -157,13 +157,7 @@ def make_loss(
             raise ConfigError(
                 f"loss {name!r} has no meaning in mode {mode!r} (num_classes={num_classes}); use {usable}"
             )
-        allowed = [p.name for p in inspect.signature(build).parameters.values() if p.kind is p.KEYWORD_ONLY]
-        for option in options:
-            if option not in allowed:
-                raise ConfigError(
-                    f"loss {name!r} has no option {option!r}; its options are {', '.join(['weight', *allowed])}"
-                )
-        losses[name] = (weight, build(mode, num_classes, ignore_index, **options))
+        losses[name] = (weight, call(build, options, mode, num_classes, ignore_index, name=f"loss {name!r}"))
     return LossMixture(losses, mode=mode, num_classes=num_classes, ignore_index=ignore_index)
 
 

@@ -9,7 +9,8 @@ import pytest
 
 import unetzoo
 from unetzoo import ConfigError, UnknownNameError
-from unetzoo.config import ModelConfig, resolve, validate
+from unetzoo.config.resolving import resolve, validate
+from unetzoo.config.schema import ModelConfig
 
 TINY = {
     "block": {"name": "double_conv"},
@@ -49,7 +50,7 @@ def test_every_mistake_of_a_file_is_told_at_once_with_line_key_and_expectation(t
     assert lines[0] == "4 mistakes in the config of 'mine':"
     assert any(f"{path}:1: encoder.name: unknown encoder 'covn'; did you mean 'conv'?" in line for line in lines)
     assert any(f"{path}:4: decoder.upsmaple: unknown option" in line and "'upsample'" in line for line in lines)
-    assert any(f"{path}:6: num_classes: input should be a valid integer, got 'many'" in line for line in lines)
+    assert any(f"{path}:6: num_classes: expected a whole number, got 'many'" in line for line in lines)
     assert any(f"{path}:7: car: unknown key; did you mean 'card'?" in line for line in lines)
 
 
@@ -133,7 +134,7 @@ def test_the_networks_block_is_the_default_of_each_part_and_a_parts_own_changes_
     ("text", "message"),
     [
         ("encoder: [", "mine.yaml:1: "),
-        ("encoder: {name: conv}\nencoder: {name: conv}\n", "mine.yaml:2: the key 'encoder' stands twice"),
+        ("encoder: {name: conv}\nencoder: {name: conv}\n", "mine.yaml:2: duplicate key 'encoder'"),
         ("a: &x [1]\nb: *x\n", "mine.yaml:2: aliases are not supported"),
         ("a: !!python/object/apply:os.system ['true']\n", "could not determine a constructor"),
         ("!!python/object:os.system {}\n", "could not determine a constructor"),

@@ -1,27 +1,26 @@
-"""What each part of a network promises; any object that keeps these promises is a part."""
+"""The interface of each part of a network; any module that has it is a part."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-import torch
-
-from unetzoo.nn.typing import Size
+if TYPE_CHECKING:
+    import torch
 
 
 @runtime_checkable
 class Encoder(Protocol):
     """Built as `Encoder(in_channels, *, ndim, ...)`; maps (N, in_channels, *S) to features, finest first.
 
-    `channels` and `strides` have one entry a level; a stride is how much coarser than the image the level is.
+    `channels` and `strides` have one entry per level; a stride is the downsampling factor against the image.
     """
 
     channels: Sequence[int]
-    strides: Sequence[Size]
+    strides: Sequence[int | tuple[int, ...]]
 
     def __call__(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Return one tensor a level."""
+        """Return one tensor per level."""
 
 
 @runtime_checkable
@@ -40,10 +39,10 @@ class Decoder(Protocol):
     """
 
     channels: Sequence[int]
-    strides: Sequence[Size]
+    strides: Sequence[int | tuple[int, ...]]
 
     def __call__(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Return one tensor a decoded level."""
+        """Return one tensor per decoded level."""
 
 
 @runtime_checkable
@@ -56,7 +55,7 @@ class Head(Protocol):
 
 @runtime_checkable
 class Checkpointable(Protocol):
-    """A module inside a part that can compute its activations again in the backward pass."""
+    """A module inside a part that supports activation checkpointing."""
 
     def set_gradient_checkpointing(self, enable: bool) -> None:
         """Turn it on or off."""
@@ -68,3 +67,12 @@ class Layered(Protocol):
 
     def layer_distances(self) -> dict[str, int] | None:
         """Return how many layers each parameter is from the decoder, 1 for the last layer's; None if not known."""
+
+
+@runtime_checkable
+class Validating(Protocol):
+    """A component that checks what a call of `create` asks of it, beyond the types of its options."""
+
+    @staticmethod
+    def validate(options: Mapping[str, object], *, pretrained: bool) -> None:
+        """Raise `ConfigError` for options, as given in the call, that contradict each other or `pretrained`."""
