@@ -66,20 +66,20 @@ class SegmentationData:
 
 
 def load_data(
-    config: DataConfig, splits: Sequence[str] | None = None, progress: Progress | None = None
+    config: DataConfig, splits: str | Sequence[str] | None = None, progress: Progress | None = None
 ) -> SegmentationData:
     """Find the files of a data set, read every one of them, and return its splits.
 
     Args:
         config: the data set.
-        splits: only these splits.
+        splits: only this split, or these; default: all.
         progress: is called with the number of files read and of all files.
 
     Raises `DataError` that tells all problems at once, each with its file: what is missing, cannot be read, has
     another size than its mask, another number of channels than the rest, or values and colors outside the class
     table. Raises `ConfigError` for an unknown split.
     """
-    found, problems = find_entries(config, splits)
+    found, problems = find_entries(config, [splits] if isinstance(splits, str) else splits)
     folders = {split: SegmentationFolder(entries, config) for split, entries in found.items()}
     in_channels, unit_range = verify(folders, problems, progress)
     if problems:
