@@ -26,7 +26,7 @@ def list_models(
         ndim: only models of this many spatial dimensions.
         tags: only models that carry this tag, or all of these.
         source: only models that this distribution registered.
-        pretrained: only models with (or without) published weights of the whole network.
+        pretrained: only models with (or without) published weights of the whole network that can be downloaded.
 
     The filters read the cards. A model whose card cannot be read is left out of a filtered listing.
     """
@@ -63,5 +63,5 @@ def _passes(name: str, ndim: int | None, tags: set[str], source: str | None, pre
         (ndim is None or ndim in card.ndim)
         and tags <= set(card.tags)
         and source in (None, card.source)
-        and pretrained in (None, bool(card.checkpoints))
+        and pretrained in (None, any(not checkpoint.manual for checkpoint in card.checkpoints.values()))
     )

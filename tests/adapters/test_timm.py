@@ -263,18 +263,26 @@ def test_gradient_checkpointing_reaches_the_backbone_saves_activations_and_chang
     check_checkpointing(encoder, x, 0.6)
 
 
-def test_preprocessing_tells_mean_deviation_range_and_interpolation() -> None:
-    model = unetzoo.create("unet", encoder="timm/tf_efficientnet_lite0")
-    found = unetzoo.preprocessing(model)
+def pretrained(backbone: str, folder: Path, **options: object) -> unetzoo.DenseModel:
+    """A U-Net on weights from a file, as if they were the published ones."""
+    torch.save(timm.create_model(backbone).state_dict(), folder / "weights.pth")
+    encoder = {"name": f"timm/{backbone}", "weights": str(folder / "weights.pth")}
+    return unetzoo.create("unet", encoder=encoder, pretrained=True, **options)
+
+
+def test_preprocessing_tells_mean_deviation_range_and_interpolation(tmp_path: Path) -> None:
+    found = pretrained("tf_efficientnet_lite0", tmp_path).preprocessing
+    assert found is not None
     assert (found.mean, found.std, found.input_range) == ((0.5,) * 3, (0.5,) * 3, (0.0, 1.0))
-    assert (found.interpolation, found.image_size) == ("bicubic", (224, 224))
-    gray = unetzoo.create("unet", encoder="timm/resnet18", in_channels=1)
-    assert unetzoo.preprocessing(gray).mean == pytest.approx(((0.485 + 0.456 + 0.406) / 3,))
+    assert (found.interpolation, found.size, found.channels) == ("bicubic", (224, 224), "rgb")
+    gray = pretrained("resnet18", tmp_path, in_channels=1).preprocessing
+    assert gray is not None
+    assert gray.mean == pytest.approx(((0.485 + 0.456 + 0.406) / 3,))
 
 
-def test_a_model_without_published_encoder_weights_has_no_preprocessing() -> None:
-    with pytest.raises(unetzoo.ConfigError, match="no published weights"):
-        unetzoo.preprocessing(unetzoo.create("unet", encoder={"name": "conv", "channels": [4, 8]}))
+def test_an_encoder_that_loads_no_weights_claims_no_preprocessing() -> None:
+    assert unetzoo.create("unet", encoder={"name": "conv", "channels": [4, 8]}).preprocessing is None
+    assert unetzoo.create("unet", encoder="timm/resnet18").preprocessing is None
 
 
 def test_an_option_is_taken_where_it_is_an_argument_and_not_where_it_is_a_local_variable() -> None:

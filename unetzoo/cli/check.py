@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from unetzoo.cli.options import Overrides, parse_overrides
+from unetzoo.errors import ConfigError
 from unetzoo.files import write_text
 
 if TYPE_CHECKING:
@@ -25,7 +29,10 @@ Target = tuple[str, int | None]
 
 def check(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Registered names, config files, or package.module:builder.")
+        list[str] | None,
+        typer.Argument(
+            help="Models (name, dist:name, config file) or builders (package.module:builder, file.py:builder)."
+        ),
     ] = None,
     all_models: Annotated[bool, typer.Option("--all", help="Every registered model, in 2-D and 3-D.")] = False,
     profile: Annotated[str, typer.Option(help="core (the contract, in seconds), full or cuda.")] = "full",
@@ -33,6 +40,7 @@ def check(
         str | None, typer.Option(help="cpu, cuda or cuda:1 (default: cpu; cuda for that profile).")
     ] = None,
     ndim: Annotated[int | None, typer.Option(help="Spatial axes, where a model offers both.")] = None,
+    option: Overrides = None,
     only: Annotated[
         list[str] | None, typer.Option("--check", help="Id or pattern of checks to run; repeatable.")
     ] = None,
@@ -47,34 +55,33 @@ def check(
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML.")] = None,
 ) -> None:
     """Hold networks to the contract. A check that hangs or crashes is reported, and the others still run."""
+    from unetzoo.conformance.expected import read_expected_failures
     from unetzoo.conformance.suite import check_model, make_session
 
-    expected = json.loads(expected_failures.read_text(encoding="utf-8")) if expected_failures else {}
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # modules of the working folder, as with `python -m`
     targets = _targets(names or [], all_models, ndim)
-    for name, _ in targets:  # a name or option that is wrong is told before hours are spent on the others
-        make_session(
-            name,
-            profile=profile,
-            device=device,
-            checks=only,
-            exclude=exclude,
-            expected_failures=expected.get(name),
-        )
+    expected = read_expected_failures(expected_failures, list(dict.fromkeys(name for name, _ in targets)))
+    for file in (html, json_file, junit):
+        if file is not None and not file.parent.is_dir():
+            raise ConfigError(f"{file}: there is no folder {file.parent}; make it first")
+    overrides = parse_overrides(option or [])
+    common: dict[str, Any] = {k: overrides.pop(k) for k in ("in_channels", "num_classes") if k in overrides}
+    common |= {"profile": profile, "device": device, "checks": only, "exclude": exclude, "options": overrides}
+    for name, dimensions in targets:  # wrong names and options are reported before hours are spent on the others
+        make_session(name, ndim=dimensions, expected_failures=expected.get(name), **common)
     board = Board({_label(target): Progress() for target in targets})
 
     def examine(target: Target) -> Report:
         name, dimensions = target
         return check_model(
             name,
-            profile=profile,
-            device=device,
             ndim=dimensions,
-            checks=only,
-            exclude=exclude,
             expected_failures=expected.get(name),
             isolate=True,
             memory_limit=memory_limit,
             progress=lambda _, result: board.note(_label(target), result),
+            **common,
         )
 
     console = Console(emoji=False)
@@ -111,7 +118,7 @@ def _targets(names: list[str], all_models: bool, ndim: int | None) -> list[Targe
     if bool(names) == all_models:
         raise typer.BadParameter("give names, or --all for every registered model")
     if names:
-        return [(name, ndim) for name in names]
+        return [(name, ndim) for name in dict.fromkeys(names)]
     from unetzoo.catalog import info, list_models
 
     return [(n, d) for n in list_models() for d in info(n).ndim if ndim in (None, d)]

@@ -3,7 +3,6 @@ unless asked."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,13 +43,14 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
 
 
 def _items(session: pytest.Session, config: pytest.Config, names: list[str]) -> Iterator[pytest.Item]:
+    from unetzoo.conformance.expected import read_expected_failures
     from unetzoo.conformance.suite import make_session
+    from unetzoo.errors import ConfigError
 
-    path: Path | None = config.getoption("--unetzoo-expected-failures")
-    expected = json.loads(path.read_text(encoding="utf-8")) if path else {}
-    unknown = sorted(set(expected) - set(names))
-    if unknown:
-        raise pytest.UsageError(f"{path} names {unknown}, which --unetzoo does not run")
+    try:
+        expected = read_expected_failures(config.getoption("--unetzoo-expected-failures"), names)
+    except ConfigError as error:
+        raise pytest.UsageError(str(error)) from error
     for name in names:
         try:
             suite = make_session(

@@ -74,6 +74,7 @@ def check_model(
     ndim: int | None = None,
     in_channels: int = 3,
     num_classes: int = 2,
+    options: Mapping[str, object] | None = None,
     size: int | Axes | None = None,
     capabilities: Mapping[str, object] | None = None,
     seed: int = 0,
@@ -84,8 +85,8 @@ def check_model(
     """Hold a network to the contract, check by check, and report what was found.
 
     Args:
-        model: a registered name, a path or mapping of a config, ``"package.module:builder"``, or a builder
-            ``f(in_channels, num_classes, **options) -> nn.Module`` that unetzoo need know nothing about.
+        model: a registered name, a path or mapping of a config, `"package.module:builder"`, `"file.py:builder"`, or a
+            builder `f(in_channels, num_classes, **options) -> nn.Module` that unetzoo need know nothing about.
         profile: `"core"`, the contract in seconds; `"full"`, everything; `"cuda"`, what depends on the device.
         device: default `"cpu"`, or `"cuda"` for that profile. On CUDA, `"full"` runs the device-dependent checks there
             and adds those that need it.
@@ -94,6 +95,7 @@ def check_model(
         on_failure: ``"raise"`` raises ConformanceError, with the whole report, after all checks have run.
         ndim, size: number of spatial axes, and the input size for most checks; probed and chosen when not given.
         in_channels, num_classes: what the network is built with unless a check varies them.
+        options: further keyword arguments of the builder, or options of `create`.
         capabilities: declared values of :class:`Capabilities` by name; the rest is probed.
         seed: of all weights and inputs.
         isolate: run in a process of its own, so that a check that hangs, crashes the interpreter or exhausts
@@ -114,6 +116,7 @@ def check_model(
         ndim=ndim,
         in_channels=in_channels,
         num_classes=num_classes,
+        options=options,
         size=size,
         capabilities=capabilities,
         seed=seed,
@@ -150,6 +153,7 @@ def make_session(
     ndim: int | None = None,
     in_channels: int = 3,
     num_classes: int = 2,
+    options: Mapping[str, object] | None = None,
     size: int | Axes | None = None,
     capabilities: Mapping[str, object] | None = None,
     seed: int = 0,
@@ -165,7 +169,12 @@ def make_session(
     expected = dict(expected_failures or {})
     _matching(expected, known)
     declared = {**(capabilities or {}), **({} if ndim is None else {"ndim": ndim})}
-    subject = resolve(model, declared)
+    for name, number in (("in_channels", in_channels), ("num_classes", num_classes)):
+        if not isinstance(number, int) or number < 1:
+            raise ConfigError(f"{name} is {number!r}; expected a whole number from 1")
+    subject = resolve(model, declared, options)
+    if options:
+        _try_options(subject, in_channels, num_classes, sorted(options))
     axes = int(str(subject.capabilities.get("ndim", 2)))
     return Session(
         subject=subject,
@@ -178,6 +187,16 @@ def make_session(
         seed=seed,
         size=(size,) * axes if isinstance(size, int) else size,
     )
+
+
+def _try_options(subject: Subject, in_channels: int, num_classes: int, names: list[str]) -> None:
+    """Raise UnetzooError if the builder refuses its options; whatever else it raises is for the checks to report."""
+    with sandbox(0), quiet(), contextlib.suppress(RuntimeError, NotImplementedError, AssertionError):
+        try:
+            with torch.device("meta"):
+                subject.builder(in_channels=in_channels, num_classes=num_classes)
+        except TypeError as error:
+            raise ConfigError(f"{subject.name} cannot be built with {', '.join(names)}: {error}") from error
 
 
 def _present(device: str) -> str:

@@ -19,6 +19,7 @@ from unetzoo.adapters.timm.layers import layer_order, no_weight_decay, set_grad_
 from unetzoo.adapters.timm.pyramid import STRIDES, Pyramid
 from unetzoo.adapters.timm.weights import (
     preprocessing_of,
+    provenance_of,
     read_source,
     refuse_unused_weights,
     without_classifier_warnings,
@@ -97,7 +98,8 @@ class TimmEncoder(nn.Module):
             _remove(self.model, name)
         if ndim == 3:
             inflate(self.model, backbone, family_name(backbone))
-        self.preprocessing = preprocessing_of(config, in_channels)
+        self.preprocessing = preprocessing_of(config, in_channels) if pretrained else None
+        self.provenance = provenance_of(config, weights) if pretrained else None
         self.channels_last = getattr(self.model, "output_fmt", None) == Format.NHWC
         self.unpadded = facts.unpadded
         self.image_size: Extent | None = None

@@ -232,7 +232,7 @@ print("\\n" + json.dumps(found))
 def check_import_light(ctx: Context) -> None:
     """Importing the network's module opens no connection, starts no CUDA and changes no global state."""
     source = getattr(ctx.builder, "source", None)
-    module = getattr(ctx.builder, "__module__", "__main__")
+    module = getattr(getattr(ctx.builder, "func", ctx.builder), "__module__", "__main__")
     target = ("name", source) if isinstance(source, str) else ("module", module)
     ctx.require(target[1] != "__main__", "the builder was defined interactively")
     command = [sys.executable, "-c", IMPORT_SCRIPT, json.dumps(sys.path), *target]
