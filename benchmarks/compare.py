@@ -91,7 +91,7 @@ def score(change: str, seed: int, args: argparse.Namespace, console: Console) ->
     device = torch.device("cuda" if torch.cuda.is_available() and not args.cpu else "cpu")
     model = unetzoo.from_pretrained(result.folder).to(device)
     with evaluating(model):
-        samples, normalize = data.splits[args.split], data.normalize.to(device)
+        samples, normalize = data.splits[args.split], data.normalize
         return evaluate(model, samples, normalize, device, num_classes=model.num_classes)
 
 

@@ -69,3 +69,10 @@ def _checkpoints(card: ModelCard) -> Iterable[str]:
         for name, checkpoint in card.checkpoints.items():
             facts = f"{checkpoint.trained_on}; {checkpoint.license}. {checkpoint.notes} <{checkpoint.url}>"
             yield f'- `checkpoint="{name}"`: {facts}'
+            if checkpoint.manual:
+                yield f"  The address is a folder: fetch {checkpoint.file} by hand and pass its path as `checkpoint`."
+            if checkpoint.preprocessing is not None:
+                known = checkpoint.preprocessing.model_dump(mode="json", exclude_defaults=True)
+                yield f"  Preprocessing: {', '.join(f'{key} {value}' for key, value in known.items()) or 'x / 255'}."
+            if checkpoint.classes is not None:
+                yield f"  Classes: {', '.join(checkpoint.classes.names)}."

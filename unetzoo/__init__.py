@@ -16,18 +16,20 @@ if TYPE_CHECKING:
     from unetzoo import conformance as conformance
     from unetzoo import inference as inference
     from unetzoo import training as training
-    from unetzoo.adapters.preprocessing import preprocessing
+    from unetzoo.applied import Classes, Provenance
     from unetzoo.card import ModelCard
     from unetzoo.checkpoints.loading import load_checkpoint
-    from unetzoo.checkpoints.saving import from_pretrained, save_pretrained
     from unetzoo.config.schema import ModelConfig
     from unetzoo.factory import create
     from unetzoo.network import DenseModel, Network
+    from unetzoo.preprocessing import Preprocessing
+    from unetzoo.pretrained import from_pretrained, save_pretrained
 
 __version__ = "0.1.0"
 
 __all__ = [
     "CheckpointError",
+    "Classes",
     "ConfigError",
     "DenseModel",
     "InputError",
@@ -35,6 +37,8 @@ __all__ = [
     "ModelConfig",
     "Network",
     "PluginError",
+    "Preprocessing",
+    "Provenance",
     "UnetzooError",
     "UnknownNameError",
     "create",
@@ -43,22 +47,23 @@ __all__ = [
     "list_components",
     "list_models",
     "load_checkpoint",
-    "preprocessing",
     "register",
     "save_pretrained",
     "unregister",
 ]
 
 _LAZY = {
+    "Classes": "applied",
     "DenseModel": "network",
     "ModelCard": "card",
     "ModelConfig": "config.schema",
     "Network": "network",
+    "Preprocessing": "preprocessing",
+    "Provenance": "applied",
     "create": "factory",
-    "from_pretrained": "checkpoints.saving",
+    "from_pretrained": "pretrained",
     "load_checkpoint": "checkpoints.loading",
-    "preprocessing": "adapters.preprocessing",
-    "save_pretrained": "checkpoints.saving",
+    "save_pretrained": "pretrained",
 }
 _SUBPACKAGES = ("conformance", "inference", "training")
 

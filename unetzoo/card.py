@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
+from unetzoo.applied import Classes, Provenance
+from unetzoo.preprocessing import Preprocessing
+
 
 class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -13,12 +16,23 @@ class Checkpoint(_Record):
     """Published weights of the whole model."""
 
     url: str = Field(description="where the file can be downloaded")
+    manual: bool = Field(False, description="the address is a folder or a page: the file must be fetched by hand")
+    file: str = Field("", description="name of the file, as its authors gave it")
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="hash of the file")
+    md5: str | None = Field(
+        None, pattern="^[0-9a-f]{32}$", description="hash of the file, where no better is published"
+    )
     trained_on: str = Field("", description="the data set and the task")
     num_classes: int = Field(1, ge=1, description="classes of the published head")
     in_channels: int = Field(3, ge=1, description="channels that the published network takes")
     license: str = Field("", description="license of the weights")
-    notes: str = Field("", description="input range, color order, and what else a user must know")
+    preprocessing: Preprocessing | None = Field(None, description="how images are prepared for these weights")
+    classes: Classes | None = Field(None, description="what the outputs stand for")
+    notes: str = Field("", description="what else a user must know")
+
+    def provenance(self, name: str) -> Provenance:
+        """Where the weights come from, as a model that holds them says it; `name` is the checkpoint's on the card."""
+        return Provenance(trained_on=self.trained_on, weights=name, license=self.license, source=self.url)
 
 
 class Sizes(_Record):

@@ -9,6 +9,7 @@ from typing import Any
 
 from unetzoo import registry
 from unetzoo.card import ModelCard
+from unetzoo.checkpoints.loading import load_published
 from unetzoo.components.binding import Bound, accepts, bind, is_block_option
 from unetzoo.components.kinds import KINDS, PARTS
 from unetzoo.components.mistakes import Mistake
@@ -128,9 +129,11 @@ def _assemble(
                 initialize(part)
     model.card = _card(config, changed, model.min_size)
     model.config = config.model_copy(update={"card": model.card})
+    model.preprocessing = config.preprocessing or model.preprocessing or getattr(model.encoder, "preprocessing", None)
+    model.provenance = config.provenance or model.provenance or getattr(model.encoder, "provenance", None)
+    known = config.classes or model.classes
+    model.classes = known if known is not None and known.fit(model.num_classes) else None
     if checkpoint is not None:
-        from unetzoo.checkpoints.loading import load_published
-
         load_published(model, checkpoint)
     return model
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import nn
 
+from unetzoo import hub
+from unetzoo.applied import Classes, Provenance
 from unetzoo.components.kinds import PARTS
-from unetzoo.components.parts import Checkpointable, Layered
+from unetzoo.components.parts import Checkpointable, Layered, Undecayed
 from unetzoo.components.spec import plain
 from unetzoo.errors import ConfigError, InputError
 from unetzoo.nn import dims
 from unetzoo.nn.levels import Level, trace_levels
 from unetzoo.nn.typing import Size
+from unetzoo.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from unetzoo.card import ModelCard
@@ -28,6 +32,9 @@ class DenseModel(nn.Module):
     A subclass sets those of `encoder`, `center`, `decoder` and `head` that it has, the others stay None, and it
     calls `self.check_input(x)` first in `forward`. `make_head` builds a head for a number of classes. `about` holds
     the fields of the card, for a model that no config describes.
+
+    `preprocessing`, `classes` and `provenance` say how images are prepared for the weights, what the outputs stand for
+    and where the weights come from, where that is known. They may be set, and are saved with the model.
     """
 
     about: ClassVar[Mapping[str, object]] = {}
@@ -38,6 +45,9 @@ class DenseModel(nn.Module):
     head: nn.Module | None
     card: ModelCard | None = None
     config: ModelConfig | None = None
+    preprocessing: Preprocessing | None = None
+    classes: Classes | None = None
+    provenance: Provenance | None = None
     initialize: Initializer | None = None
 
     def __init__(
@@ -123,14 +133,18 @@ class DenseModel(nn.Module):
         self._part("encoder").requires_grad_(True).train(self.training)
 
     def reset_head(self, num_classes: int) -> None:
-        """Replace the head by a fresh one for `num_classes`, of the old one's dtype and on its device."""
+        """Replace the head by a fresh one for `num_classes`, of the old one's dtype and on its device.
+
+        The names of the classes go with the old one.
+        """
         num_classes = plain(num_classes)
         if not isinstance(num_classes, int) or isinstance(num_classes, bool) or num_classes < 1:
             raise ConfigError(f"num_classes is {num_classes!r}; expected a whole number of at least 1")
         self._replace_head(num_classes)
         self.num_classes = num_classes
+        self.classes = None
         if self.config is not None:
-            self.config = self.config.model_copy(update={"num_classes": num_classes})
+            self.config = self.config.model_copy(update={"num_classes": num_classes, "classes": None})
 
     def _replace_head(self, num_classes: int) -> None:
         if self.make_head is None:
@@ -142,6 +156,54 @@ class DenseModel(nn.Module):
         if self.initialize is not None:
             self.initialize(head)
         self.head = head.to(old.device, old.dtype).train(self.training)
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write the model into `folder`, which is made if need be, for `unetzoo.from_pretrained`.
+
+        `config.json` holds the config with preprocessing, classes and provenance, `model.safetensors` the weights. Each
+        file is replaced as a whole or not at all. Raises `ConfigError` if the model was not made by `create`.
+        """
+        hub.write_folder(folder, self._saved_config(), self.state_dict())
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        token: str | bool | None = None,
+        private: bool | None = None,
+        revision: str | None = None,
+        commit_message: str | None = None,
+    ) -> str:
+        """Upload what `save_pretrained` writes to the Hugging Face hub; return the address of the commit.
+
+        Args:
+            repo_id: the repository, `"user/name"`; made if need be.
+            token: access token; default: the one that is logged in.
+            private: whether a new repository is private; default: the account's setting.
+            revision: branch to commit to, made if need be; default: the main one.
+            commit_message: default: "Upload model".
+
+        Raises:
+            ConfigError: the model was not made by `create`.
+            CheckpointError: the hub refuses.
+        """
+        return hub.upload(
+            self._saved_config(),
+            self.state_dict(),
+            repo_id,
+            token=token,
+            private=private,
+            revision=revision,
+            commit_message=commit_message,
+        )
+
+    def _saved_config(self) -> dict[str, object]:
+        if self.config is None:
+            raise ConfigError(
+                f"{type(self).__name__} has no config: only what unetzoo.create made can be created again"
+            )
+        beside = {"preprocessing": self.preprocessing, "classes": self.classes, "provenance": self.provenance}
+        return self.config.model_copy(update=beside).model_dump(mode="json", exclude_defaults=True)
 
     def set_gradient_checkpointing(self, enable: bool = True) -> None:
         """Compute activations again in the backward pass instead of keeping them, in every part that can."""
@@ -157,13 +219,14 @@ class DenseModel(nn.Module):
         center: float = 1.0,
         decoder: float = 1.0,
         head: float = 1.0,
-        weight_decay: float = 0.0,
+        weight_decay: float | None = None,
         layer_decay: float = 1.0,
     ) -> list[dict[str, object]]:
         """Return optimizer groups: each parameter once, `lr` times its part's factor.
 
-        Weights are decayed by `weight_decay`; biases and normalization parameters are not. Parameters outside the
-        four parts learn at `lr`. With a `layer_decay` below 1 the rate of an encoder's layer is multiplied by it once
+        Weights are decayed by `weight_decay`, by default by the optimizer's own; biases, normalization parameters and
+        what a module names in `no_weight_decay()`, such as position embeddings, are not. Parameters outside the four
+        parts learn at `lr`. With a `layer_decay` below 1 the rate of an encoder's layer is multiplied by it once
         for each layer from there to the decoder (Clark et al., "ELECTRA", ICLR 2020): layers as timm orders them in
         its backbones, levels of features in other encoders.
 
@@ -173,11 +236,12 @@ class DenseModel(nn.Module):
             raise ConfigError(f"layer_decay is {layer_decay}; expected a factor above 0 and at most 1")
         factors = {"encoder": encoder, "center": center, "decoder": decoder, "head": head}
         distances = {} if layer_decay == 1 else self._layer_distances()
+        spared = self._without_decay()
         groups: dict[tuple[str, int, bool], list[nn.Parameter]] = {}
         for name, parameter in self.named_parameters():
             part, _, inner = name.partition(".")
             distance = distances[inner] if part == "encoder" and distances else 0
-            key = (part if part in PARTS else "other", distance, parameter.ndim > 1)
+            key = (part if part in PARTS else "other", distance, parameter.ndim > 1 and name not in spared)
             groups.setdefault(key, []).append(parameter)
         return [
             {
@@ -190,10 +254,18 @@ class DenseModel(nn.Module):
                 ),
                 "params": parameters,
                 "lr": lr * factors.get(part, 1.0) * layer_decay**distance,
-                "weight_decay": weight_decay if decayed else 0.0,
+                **({} if decayed and weight_decay is None else {"weight_decay": weight_decay if decayed else 0.0}),
             }
             for (part, distance, decayed), parameters in groups.items()
         ]
+
+    def _without_decay(self) -> set[str]:
+        return {
+            f"{path}.{name}" if path else name
+            for path, module in self.named_modules()
+            if isinstance(module, Undecayed)
+            for name in module.no_weight_decay()
+        }
 
     def _layer_distances(self) -> dict[str, int]:
         """How many layers each parameter of the encoder is from the decoder, by name; 1 for those of the last."""

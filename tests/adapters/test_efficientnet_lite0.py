@@ -52,7 +52,7 @@ def classify(photographs: list[Path]) -> list[str]:
     model = unetzoo.create("unet", encoder=ENCODER, pretrained=True).eval()
     whole = timm.create_model("tf_efficientnet_lite0").eval()
     whole.load_state_dict(read_source(PACKAGE, "tf_efficientnet_lite0"), strict=False)
-    expected = unetzoo.preprocessing(model)
+    expected = model.preprocessing
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (expected.mean, expected.std))
     names = []
     for photograph in photographs:

@@ -117,10 +117,10 @@ def test_pretrained_asks_smp_for_the_weights_and_tells_their_preprocessing(monke
     monkeypatch.setattr(smp.encoders, "hf_hub_download", lambda repo_id, filename, revision: str(tmp_path / filename))
     model = unetzoo.create("smp/unet", encoder="resnet18", pretrained=True)
     assert torch.equal(model.encoder.conv1.weight, weights["conv1.weight"])
-    found = unetzoo.preprocessing(model)
+    found = model.preprocessing
     assert (found.mean, found.std, found.input_range) == ((0.5,) * 3, (0.25, 0.5, 0.75), (0, 1))
     gray = unetzoo.create("smp/unet", encoder="resnet18", pretrained=True, in_channels=1)
-    assert unetzoo.preprocessing(gray).std == (0.5,)
+    assert gray.preprocessing.std == (0.5,)
 
 
 def test_unfreezing_leaves_what_the_architecture_does_not_use_alone() -> None:

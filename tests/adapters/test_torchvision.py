@@ -27,12 +27,12 @@ def test_other_channels_and_classes_are_not_swallowed() -> None:
     assert model(torch.randn(2, 1, 64, 64)).shape == (2, 5, 64, 64)
 
 
-@pytest.mark.parametrize("options", [{"pretrained": True}, {"weights": "DEFAULT"}])
+@pytest.mark.parametrize("options", [{"pretrained": True}, {"pretrained": True, "weights": "DEFAULT"}])
 def test_weights_that_are_loaded_are_adapted_to_other_channels(
     options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = lraspp_mobilenet_v3_large(weights=None, weights_backbone=None)
-    published = mobilenet_v3_large() if "pretrained" in options else whole
+    published = whole if "weights" in options else mobilenet_v3_large()
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *_, **__: published.state_dict())
     model = unetzoo.create("torchvision/lraspp_mobilenet_v3_large", num_classes=21, in_channels=1, **options)
     theirs = next(tensor for tensor in published.state_dict().values() if tensor.dim() == 4)

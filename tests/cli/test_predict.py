@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 import unetzoo
 from unetzoo.cli import app
-from unetzoo.training.data import Standardize
+from unetzoo.preprocessing import Preprocessing
 from unetzoo.training.data.reading import read_image
 
 NUCLEI = Path(__file__).parents[2] / "examples" / "data" / "nuclei" / "images"
@@ -49,7 +49,7 @@ def expected(folder: Path, image: Path) -> torch.Tensor:
     """The logits of an image as a user computes them by hand."""
     pixels = torch.from_numpy(read_image(image, channels="rgb")).permute(2, 0, 1)
     with torch.no_grad():
-        return unetzoo.from_pretrained(folder)(Standardize()(pixels[None]))[0]
+        return unetzoo.from_pretrained(folder)(Preprocessing(per_image=True).normalize(pixels[None]))[0]
 
 
 def test_masks_hold_the_class_of_every_pixel_and_overlays_have_the_images_size(

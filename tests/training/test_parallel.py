@@ -13,8 +13,8 @@ import pytest
 import torch
 from accelerate.utils import DistributedType
 
-from unetzoo.checkpoints.saving import from_pretrained
 from unetzoo.errors import ConfigError
+from unetzoo.pretrained import from_pretrained
 from unetzoo.training import launching
 from unetzoo.training.loop import train
 from unetzoo.training.recipe import read_recipe

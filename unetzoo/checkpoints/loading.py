@@ -39,7 +39,7 @@ class Loaded:
 
 
 def load_checkpoint(
-    model: nn.Module, source: str | os.PathLike[str] | Mapping[str, Any], *, skip: Sequence[str] = ()
+    model: nn.Module, source: str | os.PathLike[str] | Mapping[str, Any], *, skip: str | Sequence[str] = ()
 ) -> Loaded:
     """Load weights into `model`, in our keys or in a layout that the model's config lists.
 
@@ -47,7 +47,7 @@ def load_checkpoint(
         model: a model made by `create`.
         source: a file (`.safetensors`, or anything `torch.load` reads without running code), or a state dict. A
             surrounding `state_dict` entry and the `module.` prefix of parallel training are taken off.
-        skip: shell patterns of our keys that stay as they are (`"head.*"` for another number of classes).
+        skip: shell pattern, or several, of our keys that stay as they are (`"head.*"` for another number of classes).
 
     Returns:
         What was matched.
@@ -57,6 +57,7 @@ def load_checkpoint(
             are told, and the model is left unchanged.
     """
     state = _strip_prefix(_unwrap(source)) if isinstance(source, Mapping) else read_tensors(Path(source))
+    skip = [skip] if isinstance(skip, str) else skip
     own = {key: tensor for key, tensor in model.state_dict().items() if not _skipped(key, skip)}
     candidates = [_match(name, state, own, skip) for name in _layouts(model, state)]
     best = min(candidates, key=lambda candidate: len(candidate.problems))
@@ -93,15 +94,23 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
 def load_published(model: nn.Module, checkpoint: str | os.PathLike[str]) -> Loaded:
     """Load one of the card's checkpoints by name (downloaded once, its hash checked), or a local file.
 
-    "official" is the first on the card where none has that name.
+    "official" is the first on the card that can be downloaded, where none has that name. The model takes over the
+    checkpoint's preprocessing, classes and provenance; with a local file, those of the checkpoint of that file name.
     """
     published: dict[str, Checkpoint] = getattr(getattr(model, "card", None), "checkpoints", {})
     if checkpoint == OFFICIAL and published:
-        checkpoint = OFFICIAL if OFFICIAL in published else next(iter(published))
+        fetched = [name for name, record in published.items() if not record.manual]
+        checkpoint = OFFICIAL if OFFICIAL in published else next(iter(fetched or published))
     if isinstance(checkpoint, str) and checkpoint in published:
-        return load_checkpoint(model, download(published[checkpoint]))
+        loaded = load_checkpoint(model, download(published[checkpoint]))
+        _describe_weights(model, checkpoint, published[checkpoint])
+        return loaded
     if Path(checkpoint).is_file():
-        return load_checkpoint(model, checkpoint)
+        loaded = load_checkpoint(model, checkpoint)
+        for name, record in published.items():
+            if record.file == Path(checkpoint).name:
+                _describe_weights(model, name, record)
+        return loaded
     names = ", ".join(published) or "none"
     raise CheckpointError(
         f"{os.fspath(checkpoint)!r} is neither a file nor a checkpoint of {_describe(model)} "
@@ -109,15 +118,27 @@ def load_published(model: nn.Module, checkpoint: str | os.PathLike[str]) -> Load
     )
 
 
+def _describe_weights(model: nn.Module, name: str, record: Checkpoint) -> None:
+    """Set what is known of the weights on the model that holds them now."""
+    model.preprocessing = record.preprocessing  # type: ignore[assignment]
+    model.classes = record.classes  # type: ignore[assignment]
+    model.provenance = record.provenance(name)  # type: ignore[assignment]
+
+
 def download(checkpoint: Checkpoint) -> Path:
     """Return the local file of a published checkpoint, fetched into torch's hub folder if it is not there.
 
-    Raises `CheckpointError` if it cannot be fetched, or if its SHA-256 is not the card's; a wrong file is removed.
+    Raises `CheckpointError` if it cannot be fetched, or if its hash is not the card's; a wrong file is removed.
     """
+    if checkpoint.manual:
+        what = f"take {checkpoint.file} out of it" if checkpoint.file else "fetch the file by hand"
+        raise CheckpointError(
+            f"{checkpoint.url} is a folder or a page, not a file; {what} and pass checkpoint="
+            f"{checkpoint.file or 'FILE'!r}, the path of the file"
+        )
     # Projects publish under names such as "best_checkpoint": the address tells them apart.
     address = hashlib.sha256(checkpoint.url.encode()).hexdigest()[:12]
-    name = Path(urlsplit(checkpoint.url).path).name
-    path = Path(torch.hub.get_dir()) / "checkpoints" / f"{address}-{name}"
+    path = Path(torch.hub.get_dir()) / "checkpoints" / f"{address}-{Path(urlsplit(checkpoint.url).path).name}"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -126,15 +147,16 @@ def download(checkpoint: Checkpoint) -> Path:
             raise CheckpointError(
                 f"{checkpoint.url} cannot be downloaded: {error}; fetch it by hand and pass checkpoint='FILE'"
             ) from error
-    if checkpoint.sha256 is not None:
-        digest = hashlib.sha256()
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-        found = digest.hexdigest()
-        if found != checkpoint.sha256:
-            path.unlink()
-            raise CheckpointError(f"{checkpoint.url}: the SHA-256 is {found}; expected {checkpoint.sha256}")
+    for name, kind, expected in (("SHA-256", "sha256", checkpoint.sha256), ("MD5", "md5", checkpoint.md5)):
+        if expected is not None:
+            digest = hashlib.new(kind)
+            with path.open("rb") as file:
+                while chunk := file.read(1 << 20):
+                    digest.update(chunk)
+            found = digest.hexdigest()
+            if found != expected:
+                path.unlink()
+                raise CheckpointError(f"{checkpoint.url}: the {name} is {found}; expected {expected}")
     return path
 
 

@@ -18,13 +18,14 @@ from unetzoo.inference.images import read_geo_tags
 from unetzoo.inference.planning import plan_exact
 from unetzoo.inference.tiled import DEFAULT_TILE, Mode, predict_tiled
 from unetzoo.inference.tta import TestTimeAugmentation
-from unetzoo.training.data import ClassTable, normalization
-from unetzoo.training.data.reading import NIFTI, SUFFIXES, TIFF, Channels, read_image, suffix_of
+from unetzoo.preprocessing import Order
+from unetzoo.training.data import ClassTable
+from unetzoo.training.data.reading import NIFTI, SUFFIXES, TIFF, read_image, suffix_of
 from unetzoo.training.pictures import overlay
 from unetzoo.training.trained import Trained
 
 Labels = npt.NDArray[np.uint8]
-CHANNELS: dict[tuple[int, int], Channels] = {(2, 1): "gray", (2, 3): "rgb"}
+CHANNELS: dict[tuple[int, int], Order] = {(2, 1): "gray", (2, 3): "rgb"}
 
 
 def find_images(given: Sequence[Path]) -> list[Path]:
@@ -87,7 +88,7 @@ class Predictor:
         prediction = np.asarray(
             predict_tiled(
                 model,
-                normalization(config)(image[None])[0],
+                config.preprocessing.normalize(image[None])[0],
                 mode=self.mode,
                 tile=self.tile,
                 plan=self._planned(image.shape[1:]),
@@ -100,7 +101,7 @@ class Predictor:
             _write_array(folder / f"{stem(path)}_probabilities.npy", prediction)
         write_mask(labels, config.table, path, folder / f"{stem(path)}_mask")
         if config.ndim == 2:
-            write_picture(overlay(pixels, config.table.color(labels)), folder / f"{stem(path)}_overlay.png")
+            write_picture(overlay(pixels, config.table.classes.color(labels)), folder / f"{stem(path)}_overlay.png")
 
     def _planned(self, shape: Sequence[int]) -> ExactPlan | None:
         """The plan of exact tiling, measured once, if an image of this shape is larger than the tile."""
@@ -134,7 +135,7 @@ def write_mask(labels: Labels, classes: ClassTable, source: Path, target: Path) 
             )
     elif labels.ndim == 2:
         picture = Picture.fromarray(labels, mode="L")
-        picture.putpalette(classes.color(np.arange(256)).tobytes())
+        picture.putpalette(classes.classes.color(np.arange(256)).tobytes())
         with replacing(target.with_name(f"{target.name}.png")) as path:
             picture.save(path, format="PNG")
     else:

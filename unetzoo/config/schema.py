@@ -8,9 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_v
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from unetzoo.applied import Classes, Provenance
 from unetzoo.card import ModelCard
 from unetzoo.components.kinds import IN_CONFIG
 from unetzoo.components.spec import named
+from unetzoo.preprocessing import Preprocessing
 
 
 class PartConfig(BaseModel):
@@ -57,6 +59,9 @@ class ModelConfig(BaseModel):
         None, description="initialization scheme of the weights, with its options; default: torch's own"
     )
     deep_supervision: bool = Field(False, strict=True, description="training mode returns logits of several levels")
+    preprocessing: Preprocessing | None = Field(None, description="how images are prepared for the weights")
+    classes: Classes | None = Field(None, description="what the outputs stand for: names, colors, void")
+    provenance: Provenance | None = Field(None, description="where the weights come from")
     card: ModelCard = ModelCard()
     layouts: dict[str, dict[str, str | None]] = Field(
         {}, description="key layouts of the authors' checkpoints: their keys to ours, or to null for what is dropped"

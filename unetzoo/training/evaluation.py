@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 from unetzoo.training.cropping import center_crop
@@ -20,7 +20,7 @@ Observer = Callable[[Tensor, Tensor], None]
 def evaluate(
     predict: Callable[[Tensor], Tensor],
     samples: SegmentationFolder,
-    normalize: nn.Module,
+    normalize: Callable[[Tensor], Tensor],
     device: torch.device,
     *,
     num_classes: int,

@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, TypedDict
 
 import torch
@@ -14,12 +15,13 @@ from accelerate.utils import fsdp2_prepare_model, gather_object
 from torch import Tensor, nn
 
 from unetzoo import factory
+from unetzoo.applied import Provenance
 from unetzoo.errors import ConfigError
 from unetzoo.network import DenseModel
 from unetzoo.training.augmentation import make_augmentation
 from unetzoo.training.averaging import averaged
 from unetzoo.training.cropping import center_crop
-from unetzoo.training.data import SegmentationData
+from unetzoo.training.data import SegmentationData, preset
 from unetzoo.training.determinism import seed_everything
 from unetzoo.training.failures import NonFiniteError
 from unetzoo.training.losses import DeepSupervision, make_loss
@@ -61,7 +63,7 @@ class Learner:
         self.recipe = recipe
         self.accelerator = accelerator
         self.model = make_model(recipe, data)
-        self.normalize = data.normalize.to(accelerator.device)
+        self.normalize = data.normalize
         self.augment = make_augmentation(
             recipe.augment, data.ndim, data.classes.ignore_index, unit_range=data.unit_range
         )
@@ -210,4 +212,14 @@ def make_model(recipe: Recipe, data: SegmentationData) -> DenseModel:
         raise ConfigError(
             f"model.num_classes is {model.num_classes}, the data has {data.num_classes} classes; leave it out"
         )
+    described = preset(data.config.preset) if data.config.preset is not None else None
+    model.preprocessing = data.preprocessing
+    model.classes = data.classes.classes
+    model.provenance = Provenance(
+        trained_on=described.title if described else data.config.root.name,
+        weights=f"recipe of {model.card.name}" if model.card and model.card.name else "recipe",
+        base=model.provenance.weights if model.provenance else "",
+        library=f"unetzoo {version('unetzoo')}",
+        source=described.homepage if described else "",
+    )
     return model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
@@ -12,9 +13,9 @@ from rich.console import Console
 from torch import nn
 from torch.utils.data import DataLoader
 
-from unetzoo.checkpoints.saving import from_pretrained, save_pretrained
 from unetzoo.errors import ConfigError, TrainingError
 from unetzoo.inference.evaluation import evaluating
+from unetzoo.pretrained import from_pretrained
 from unetzoo.training.data import RandomCrops, load_data
 from unetzoo.training.determinism import deterministic, seed_everything
 from unetzoo.training.evaluation import evaluate
@@ -178,10 +179,11 @@ class _Run:
         position = self.position
         score: float = getattr(scores, self.recipe.monitor)
         position.stale += 1
-        if position.best is None or score > position.best:
+        # A score of NaN, of a split without a pixel of any class, is no best one.
+        if not math.isnan(score) and (position.best is None or score > position.best):
             position.best, position.stale = score, 0
             if self.accelerator.is_main_process:
-                save_pretrained(network, self.folder.best)
+                network.save_pretrained(self.folder.best)
         if self.reporter is not None:
             self.reporter.evaluation(position, scores, self.data.classes.names)
 
@@ -219,14 +221,18 @@ class _Run:
         last = self.learner.scored()
         if accelerator.is_main_process:
             best = self.recipe.keep == "best" and self.position.best is not None
-            save_pretrained(from_pretrained(folder.best) if best else last, folder.model)
+            (from_pretrained(folder.best) if best else last).save_pretrained(folder.model)
         accelerator.wait_for_everyone()
         final = from_pretrained(folder.model).to(accelerator.device)
         scores = self._scores(final)
         if accelerator.is_main_process:
             save_figure(draw_curves(folder.rows()), folder.path / "curves.png")
             predictions = draw_predictions(
-                final, self.data.val or self.samples, self.data.classes, self.learner.normalize, accelerator.device
+                final,
+                self.data.val or self.samples,
+                self.data.classes.classes,
+                self.learner.normalize,
+                accelerator.device,
             )
             save_figure(predictions, folder.path / "predictions.png")
         return RunResult(folder.model, scores, self.position.total, self._stale)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,11 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from unetzoo.applied import Classes
 from unetzoo.files import replacing
 from unetzoo.inference.evaluation import evaluating
 from unetzoo.training.cropping import center_crop
-from unetzoo.training.data import ClassTable, Sample
+from unetzoo.training.data import Sample
 from unetzoo.training.metrics.confusion import predicted_classes
 
 SHOWN = 4
@@ -44,7 +45,11 @@ def draw_curves(rows: Sequence[Mapping[str, object]]) -> Figure:
 
 @torch.no_grad()
 def draw_predictions(
-    network: nn.Module, samples: Dataset[Sample], classes: ClassTable, normalize: nn.Module, device: torch.device
+    network: nn.Module,
+    samples: Dataset[Sample],
+    classes: Classes,
+    normalize: Callable[[Tensor], Tensor],
+    device: torch.device,
 ) -> Figure:
     """Image, truth and prediction side by side, for samples spread over the split; of volumes the middle slice.
 

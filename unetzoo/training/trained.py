@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from unetzoo.adapters.preprocessing import preprocessing
-from unetzoo.checkpoints.saving import from_pretrained
 from unetzoo.errors import ConfigError
 from unetzoo.network import DenseModel
+from unetzoo.pretrained import from_pretrained
 from unetzoo.training.data import DataConfig
 from unetzoo.training.recipe import read_recipe
 from unetzoo.training.runs import RunFolder
@@ -41,11 +40,9 @@ def load_trained(source: str) -> Trained:
 
 def _described(model: DenseModel) -> DataConfig:
     names = [f"class {number}" for number in range(max(model.num_classes, 2))]
-    try:
-        weights = preprocessing(model)
-    except ConfigError:
-        normalize: object = "image"
-    else:
+    weights = model.preprocessing
+    normalize: object = "image"
+    if weights is not None and weights.input_range and weights.mean and weights.std:
         low, high = weights.input_range
         # The encoder's own figures are for its input range, ours for pixels from 0 to 1.
         normalize = {

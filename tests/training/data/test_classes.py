@@ -61,11 +61,11 @@ def test_a_threshold_belongs_to_the_second_class() -> None:
 
 
 def test_labels_are_shown_in_their_colors_and_void_in_black() -> None:
-    assert STREET.color(np.array([[0, 1, 255]])).tolist() == [[[10, 20, 30], [1, 0, 0], [0, 0, 0]]]
+    assert STREET.classes.color(np.array([[0, 1, 255]])).tolist() == [[[10, 20, 30], [1, 0, 0], [0, 0, 0]]]
 
 
 def test_made_up_colors_differ_from_class_to_class() -> None:
-    colors = ClassTable.make([f"class {number}" for number in range(40)]).colors
+    colors = ClassTable.make([f"class {number}" for number in range(40)]).classes.palette
     assert len(set(colors)) == 40
 
 

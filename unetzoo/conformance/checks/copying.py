@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from unetzoo.checkpoints.saving import from_pretrained, save_pretrained
 from unetzoo.conformance.check import EVAL, GATES, CheckFailed, Measurement, agree, check, expect, worst
 from unetzoo.conformance.context import Context
 from unetzoo.conformance.tracing import blame, brief, listing
 from unetzoo.errors import ConfigError
 from unetzoo.network import DenseModel
+from unetzoo.pretrained import from_pretrained
 
 Change: TypeAlias = "tuple[str, tuple[int, ...]]"
 
@@ -235,7 +235,7 @@ def _save(model: nn.Module, folder: Path) -> Callable[[Path], nn.Module] | None:
         method(folder)
         return loader
     if isinstance(model, DenseModel):
-        save_pretrained(model, folder)
+        model.save_pretrained(folder)
         return from_pretrained
     return None
 

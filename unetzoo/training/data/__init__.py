@@ -7,7 +7,6 @@ from unetzoo.training.data.config import DataConfig
 from unetzoo.training.data.crops import RandomCrops
 from unetzoo.training.data.errors import DataError
 from unetzoo.training.data.loading import SegmentationData, load_data
-from unetzoo.training.data.normalize import Normalize, Standardize, normalization
 from unetzoo.training.data.presets import Preset, list_presets, preset
 from unetzoo.training.data.samples import Sample, SegmentationFolder
 
@@ -15,15 +14,12 @@ __all__ = [
     "ClassTable",
     "DataConfig",
     "DataError",
-    "Normalize",
     "Preset",
     "RandomCrops",
     "Sample",
     "SegmentationData",
     "SegmentationFolder",
-    "Standardize",
     "list_presets",
     "load_data",
-    "normalization",
     "preset",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,9 +9,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from unetzoo.applied import Classes, Color
 from unetzoo.training.data.errors import DataError
 
-Color = tuple[int, int, int]
 Code = int | Color
 """How a mask writes a class: the value of its pixels, or their color as red, green, blue."""
 
@@ -77,13 +76,11 @@ class ClassTable:
         return self.threshold is None and any(isinstance(code, tuple) for codes in self.codes for code in codes)
 
     @cached_property
-    def colors(self) -> tuple[Color, ...]:
-        """The color that shows each class."""
-        if self.shown is not None:
-            return self.shown
-        if self.in_color:
-            return tuple(code for codes in self.codes for code in codes[:1] if isinstance(code, tuple))
-        return tuple(_made_up(position) for position in range(len(self)))
+    def classes(self) -> Classes:
+        """Names, colors and void of the classes: what a model that learns them keeps."""
+        coded = tuple(code for codes in self.codes for code in codes[:1] if isinstance(code, tuple))
+        shown = self.shown if self.shown is not None else coded if self.in_color else None
+        return Classes(names=self.names, colors=shown, ignore_index=self.ignore_index)
 
     def encode(self, mask: Array, path: object) -> Labels:
         """The labels of a mask: values of any shape, or colors (H, W, 3), as indices of the table.
@@ -99,13 +96,6 @@ class ClassTable:
         if strange.sum() > self.stray * strange.size:
             raise DataError(f"{path}: {self._describe(packed[strange])}")
         return np.where(strange, np.uint8(self.ignore_index), labels[places])
-
-    def color(self, labels: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
-        """Labels (*spatial) as red, green, blue (*spatial, 3); pixels without a class are black."""
-        table = np.zeros((256, 3), np.uint8)
-        table[: len(self)] = self.colors
-        table[self.ignore_index] = 0
-        return table[labels]
 
     @cached_property
     def _lookup(self) -> tuple[npt.NDArray[np.int64], Labels]:
@@ -161,11 +151,3 @@ def _several(code: Code | Sequence[Code]) -> tuple[Code, ...]:
 
 def _pack(colors: Array) -> npt.NDArray[np.int64]:
     return colors[..., :3].astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
-
-
-def _made_up(position: int) -> Color:
-    """Black for the first class, then hues a golden section apart, so that neighbors differ."""
-    if position == 0:
-        return (0, 0, 0)
-    red, green, blue = colorsys.hsv_to_rgb(position * 0.618034 % 1.0, 0.75, 1.0 - 0.35 * (position % 3 == 2))
-    return (round(red * 255), round(green * 255), round(blue * 255))

@@ -9,8 +9,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from unetzoo.applied import Color
 from unetzoo.components.mistakes import mistakes_in, tell
 from unetzoo.errors import UnknownNameError
+from unetzoo.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from unetzoo.training.data.classes import ClassTable
 from unetzoo.training.data.presets import preset_data
 
@@ -20,8 +22,6 @@ def _as_list(value: object) -> object:
 
 
 Patterns = Annotated[list[str], Field(min_length=1), BeforeValidator(_as_list)]
-Byte = Annotated[int, Field(ge=0, le=255)]
-Color = tuple[Byte, Byte, Byte]
 Codes = int | Color | list[Color]
 
 
@@ -120,6 +120,19 @@ class DataConfig(BaseModel):
             threshold=self.threshold,
             stray=self.stray,
             colors=self.colors,
+        )
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What images are put through; volumes are not scaled."""
+        fixed = MeanStd(mean=IMAGENET_MEAN, std=IMAGENET_STD) if self.normalize == "imagenet" else self.normalize
+        return Preprocessing(
+            ndim=self.ndim,
+            channels=self.channels,
+            input_range=(0.0, 1.0) if self.ndim == 2 else None,
+            mean=fixed.mean if isinstance(fixed, MeanStd) else None,
+            std=fixed.std if isinstance(fixed, MeanStd) else None,
+            per_image=fixed == "image",
         )
 
     @property

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor
 
+from unetzoo.preprocessing import Preprocessing
 from unetzoo.training.data.classes import ClassTable
 from unetzoo.training.data.config import DataConfig
 from unetzoo.training.data.errors import DataError
 from unetzoo.training.data.layout import find_entries
-from unetzoo.training.data.normalize import normalization
 from unetzoo.training.data.samples import SegmentationFolder
 from unetzoo.training.data.verifying import Progress, verify
 
@@ -28,6 +28,7 @@ class SegmentationData:
     splits: dict[str, SegmentationFolder]
     in_channels: int
     unit_range: bool
+    preprocessing: Preprocessing
 
     @property
     def classes(self) -> ClassTable:
@@ -60,28 +61,39 @@ class SegmentationData:
         return self.splits.get("test")
 
     @property
-    def normalize(self) -> nn.Module:
+    def normalize(self) -> Callable[[Tensor], Tensor]:
         """The normalization of batches."""
-        return nn.Identity() if self.config.normalize == "image" else normalization(self.config)
+        return _unchanged if self.preprocessing.needs_statistics else self.preprocessing.normalize
+
+
+def _unchanged(images: Tensor) -> Tensor:
+    return images
 
 
 def load_data(
-    config: DataConfig, splits: Sequence[str] | None = None, progress: Progress | None = None
+    config: DataConfig,
+    splits: str | Sequence[str] | None = None,
+    progress: Progress | None = None,
+    preprocessing: Preprocessing | None = None,
 ) -> SegmentationData:
     """Find the files of a data set, read every one of them, and return its splits.
 
     Args:
         config: the data set.
-        splits: only these splits.
+        splits: only this split, or these; default: all.
         progress: is called with the number of files read and of all files.
+        preprocessing: what images are put through; default: what the config says.
 
     Raises `DataError` that tells all problems at once, each with its file: what is missing, cannot be read, has
     another size than its mask, another number of channels than the rest, or values and colors outside the class
     table. Raises `ConfigError` for an unknown split.
     """
-    found, problems = find_entries(config, splits)
-    folders = {split: SegmentationFolder(entries, config) for split, entries in found.items()}
+    found, problems = find_entries(config, [splits] if isinstance(splits, str) else splits)
+    preprocessing = preprocessing or config.preprocessing
+    folders = {split: SegmentationFolder(entries, config, preprocessing) for split, entries in found.items()}
     in_channels, unit_range = verify(folders, problems, progress)
     if problems:
         raise DataError.of(config.root, problems)
-    return SegmentationData(config, folders, in_channels, unit_range)
+    if preprocessing.channels is None and config.ndim == 2 and in_channels in (1, 3):
+        preprocessing = preprocessing.model_copy(update={"channels": "gray" if in_channels == 1 else "rgb"})
+    return SegmentationData(config, folders, in_channels, unit_range, preprocessing)

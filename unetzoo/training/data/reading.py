@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from unetzoo.errors import InputError
+from unetzoo.preprocessing import Order, convert, scale_unsigned
 from unetzoo.training.data.errors import DataError
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
@@ -18,7 +20,6 @@ SUFFIXES = (*PICTURES, *TIFF, *NIFTI, ".npz")
 
 Array = npt.NDArray[np.generic]
 Role = Literal["image", "mask"]
-Channels = Literal["gray", "rgb"]
 
 PLAIN_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "F", "RGB", "RGBA")
 
@@ -32,19 +33,31 @@ def suffix_of(path: Path) -> str:
     return max((suffix for suffix in SUFFIXES if name.endswith(suffix)), key=len, default="")
 
 
-def read_image(path: Path, ndim: int = 2, channels: Channels | None = None) -> npt.NDArray[np.float32]:
-    """An image as (*spatial, C), its `channels` as in the file unless told.
+def read_pixels(path: Path, ndim: int = 2) -> Array:
+    """An image as (*spatial, C), its values as in the file.
+
+    Raises `DataError` naming the file if it cannot be read or has another number of axes.
+    """
+    array = _with_channels(_read(path, ndim, "image"), path, ndim)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise DataError(f"{path}: holds values that are not finite")
+    return array
+
+
+def read_image(path: Path, ndim: int = 2, channels: Order | None = None) -> npt.NDArray[np.float32]:
+    """An image as (*spatial, C); default for `channels`: as in the file.
 
     Pictures of unsigned integers are divided by their type's maximum, to lie in 0 to 1; volumes keep their values.
     Raises `DataError` naming the file if it cannot be read or has another number of axes.
     """
-    array = _with_channels(_read(path, ndim, "image"), path, ndim)
-    image = array.astype(np.float32)
-    if ndim == 2 and array.dtype.kind == "u":
-        image /= float(2 ** (8 * array.dtype.itemsize) - 1)
-    if not np.isfinite(image).all():
-        raise DataError(f"{path}: holds values that are not finite")
-    return image if channels is None else _convert(image, channels, path)
+    array = read_pixels(path, ndim)
+    image = scale_unsigned(array) if ndim == 2 else array.astype(np.float32)
+    if channels is None:
+        return image
+    try:
+        return np.moveaxis(convert(np.moveaxis(image, -1, 0), channels), 0, -1)
+    except InputError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 def read_mask(path: Path, ndim: int = 2, *, colors: bool = False, gray: bool = False) -> Array:
@@ -151,14 +164,3 @@ def _with_channels(array: Array, path: Path, ndim: int) -> Array:
     if array.ndim == ndim + 1:
         return array
     raise DataError(f"{path}: expected a {ndim}-D image, with or without channels last; got shape {array.shape}")
-
-
-def _convert(image: npt.NDArray[np.float32], channels: Channels, path: Path) -> npt.NDArray[np.float32]:
-    count = image.shape[-1]
-    if count not in (1, 2, 3, 4):
-        raise DataError(f"{path}: {count} channels cannot be turned into {channels}")
-    # The second channel of two and the fourth of four are opacity.
-    image = image[..., : 1 if count == 2 else 3]
-    if channels == "rgb":
-        return np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image
-    return image if image.shape[-1] == 1 else (image @ _LUMA.astype(np.float32))[..., None]

@@ -72,11 +72,11 @@ def test_a_hub_id_is_fetched_by_its_two_files(tmp_path: Path, monkeypatch: pytes
     unetzoo.save_pretrained(model, tmp_path)
     asked: list[tuple[str, list[str]]] = []
 
-    def snapshot(repo_id: str, allow_patterns: list[str]) -> str:
+    def snapshot(repo_id: str, *, revision: object, token: object, allow_patterns: list[str]) -> str:
         asked.append((repo_id, allow_patterns))
         return str(tmp_path)
 
-    monkeypatch.setattr("unetzoo.checkpoints.saving.snapshot_download", snapshot)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
     assert unetzoo.from_pretrained("user/model").config == model.config
     assert asked == [("user/model", ["config.json", "model.safetensors"])]
 
