@@ -47,6 +47,7 @@ def test_listing_filters_by_dimension_tag_source_and_weights() -> None:
     assert "dlinknet34" not in unetzoo.list_models(ndim=3)
     assert {"linknet34", "dlinknet34"} <= set(unetzoo.list_models("*linknet*"))
     assert "unet" not in unetzoo.list_models(tags=["roads"])
+    assert "dlinknet34" in unetzoo.list_models(tags="roads") == unetzoo.list_models(tags=["roads"])
     assert "unet" in unetzoo.list_models(pretrained=True)
     assert "linknet34" not in unetzoo.list_models(pretrained=True)
     assert unetzoo.list_models(source="nobody") == []

@@ -278,3 +278,33 @@ def test_a_model_without_an_encoder_says_so() -> None:
         model.freeze_encoder()
     with pytest.raises(ConfigError, match="has no head that can be replaced"):
         model.reset_head(2)
+
+
+def test_weight_decay_is_the_optimizers_own_unless_given_and_spares_biases() -> None:
+    groups = tiny().param_groups(0.1)
+    assert all(group.get("weight_decay") == (0.0 if "without decay" in group["name"] else None) for group in groups)
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.05)
+    decays = {p: group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    assert {decays[p] for p in decays if p.ndim > 1} == {0.05}
+    assert {decays[p] for p in decays if p.ndim == 1} == {0.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "encoder", "spared"),
+    [
+        ("transunet", None, {"encoder.position"}),
+        ("unet", "timm/test_vit", {"encoder.model.model.pos_embed", "encoder.model.model.cls_token"}),
+        (
+            "unet",
+            "timm/swin_tiny_patch4_window7_224",
+            {f"encoder.model.layers_0.blocks.{n}.attn.relative_position_bias_table" for n in (0, 1)},
+        ),
+    ],
+)
+def test_embeddings_of_positions_and_bias_tables_are_not_decayed(name: str, encoder: str, spared: set[str]) -> None:
+    model = unetzoo.create(name, encoder=encoder)
+    names = {parameter: key for key, parameter in model.named_parameters()}
+    groups = model.param_groups(0.1, weight_decay=0.05)
+    kept = {names[p] for group in groups if group["weight_decay"] == 0 for p in group["params"] if p.ndim > 1}
+    assert spared <= kept
+    assert not any(key.endswith(("qkv.weight", "fc1.weight")) for key in kept)

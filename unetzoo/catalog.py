@@ -15,7 +15,7 @@ def list_models(
     pattern: str = "*",
     *,
     ndim: int | None = None,
-    tags: Sequence[str] = (),
+    tags: str | Sequence[str] = (),
     source: str | None = None,
     pretrained: bool | None = None,
 ) -> list[str]:
@@ -24,12 +24,13 @@ def list_models(
     Args:
         pattern: shell pattern; a namespace is listed when the pattern begins with it (`"smp/*"`).
         ndim: only models of this many spatial dimensions.
-        tags: only models that carry all of these tags.
+        tags: only models that carry this tag, or all of these.
         source: only models that this distribution registered.
         pretrained: only models with (or without) published weights of the whole network that can be downloaded.
 
     The filters read the cards. A model whose card cannot be read is left out of a filtered listing.
     """
+    tags = [tags] if isinstance(tags, str) else tags
     names = registry.names("model", pattern)
     if ndim is None and not tags and source is None and pretrained is None:
         return names

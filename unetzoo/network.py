@@ -12,7 +12,7 @@ from torch import nn
 from unetzoo import hub
 from unetzoo.applied import Classes, Provenance
 from unetzoo.components.kinds import PARTS
-from unetzoo.components.parts import Checkpointable, Layered
+from unetzoo.components.parts import Checkpointable, Layered, Undecayed
 from unetzoo.components.spec import plain
 from unetzoo.errors import ConfigError, InputError
 from unetzoo.nn import dims
@@ -219,13 +219,14 @@ class DenseModel(nn.Module):
         center: float = 1.0,
         decoder: float = 1.0,
         head: float = 1.0,
-        weight_decay: float = 0.0,
+        weight_decay: float | None = None,
         layer_decay: float = 1.0,
     ) -> list[dict[str, object]]:
         """Return optimizer groups: each parameter once, `lr` times its part's factor.
 
-        Weights are decayed by `weight_decay`; biases and normalization parameters are not. Parameters outside the
-        four parts learn at `lr`. With a `layer_decay` below 1 the rate of an encoder's layer is multiplied by it once
+        Weights are decayed by `weight_decay`, by default by the optimizer's own; biases, normalization parameters and
+        what a module names in `no_weight_decay()`, such as position embeddings, are not. Parameters outside the four
+        parts learn at `lr`. With a `layer_decay` below 1 the rate of an encoder's layer is multiplied by it once
         for each layer from there to the decoder (Clark et al., "ELECTRA", ICLR 2020): layers as timm orders them in
         its backbones, levels of features in other encoders.
 
@@ -235,11 +236,12 @@ class DenseModel(nn.Module):
             raise ConfigError(f"layer_decay is {layer_decay}; expected a factor above 0 and at most 1")
         factors = {"encoder": encoder, "center": center, "decoder": decoder, "head": head}
         distances = {} if layer_decay == 1 else self._layer_distances()
+        spared = self._without_decay()
         groups: dict[tuple[str, int, bool], list[nn.Parameter]] = {}
         for name, parameter in self.named_parameters():
             part, _, inner = name.partition(".")
             distance = distances[inner] if part == "encoder" and distances else 0
-            key = (part if part in PARTS else "other", distance, parameter.ndim > 1)
+            key = (part if part in PARTS else "other", distance, parameter.ndim > 1 and name not in spared)
             groups.setdefault(key, []).append(parameter)
         return [
             {
@@ -252,10 +254,18 @@ class DenseModel(nn.Module):
                 ),
                 "params": parameters,
                 "lr": lr * factors.get(part, 1.0) * layer_decay**distance,
-                "weight_decay": weight_decay if decayed else 0.0,
+                **({} if decayed and weight_decay is None else {"weight_decay": weight_decay if decayed else 0.0}),
             }
             for (part, distance, decayed), parameters in groups.items()
         ]
+
+    def _without_decay(self) -> set[str]:
+        return {
+            f"{path}.{name}" if path else name
+            for path, module in self.named_modules()
+            if isinstance(module, Undecayed)
+            for name in module.no_weight_decay()
+        }
 
     def _layer_distances(self) -> dict[str, int]:
         """How many layers each parameter of the encoder is from the decoder, by name; 1 for those of the last."""

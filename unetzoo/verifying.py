@@ -118,7 +118,7 @@ def verify_block(bound: Bound) -> Callable[..., nn.Module]:
 
 def _feature(channels: int, stride: Size, size: Sequence[int], ndim: int) -> Tensor:
     steps = dims.per_axis(stride, ndim)
-    spatial = [-(-side // step) for side, step in zip(size, steps, strict=True)]
+    spatial = [dims.divide_up(side, step) for side, step in zip(size, steps, strict=True)]
     return torch.empty(2, channels, *spatial, device="meta")
 
 

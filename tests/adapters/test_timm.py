@@ -13,6 +13,7 @@ from timm.optim import param_groups_layer_decay
 import unetzoo
 from tests.activations import check_checkpointing
 from unetzoo.adapters.timm import TimmEncoder
+from unetzoo.adapters.timm.families import takes
 
 # One small backbone of each way that timm's features come: strides from 2, 4, 1, 8; channels last; windows; unpadded
 # stems; sizes that must divide; one stride; a fixed image size; a hook network; no power of two.
@@ -282,3 +283,25 @@ def test_preprocessing_tells_mean_deviation_range_and_interpolation(tmp_path: Pa
 def test_an_encoder_that_loads_no_weights_claims_no_preprocessing() -> None:
     assert unetzoo.create("unet", encoder={"name": "conv", "channels": [4, 8]}).preprocessing is None
     assert unetzoo.create("unet", encoder="timm/resnet18").preprocessing is None
+
+
+def test_an_option_is_taken_where_it_is_an_argument_and_not_where_it_is_a_local_variable() -> None:
+    assert takes("vit_tiny_patch16_224", "dynamic_img_size")
+    assert not takes("vit_tiny_patch16_224", "embed_args")  # of VisionTransformer.__init__
+
+
+def test_the_order_of_layers_is_that_of_the_backbone_with_its_options() -> None:
+    shallower = {"name": "timm/swin_tiny_patch4_window7_224", "depths": [2, 2, 2, 2]}
+    distances = unetzoo.create("unet", encoder=shallower).encoder.layer_distances()
+    assert distances["model.patch_embed.proj.weight"] == 2 + 2 + 2 + 2 + 1
+
+
+def test_timm_does_not_warn_of_a_classifier_that_an_encoder_does_not_have(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = timm.create_model("test_resnet").state_dict()
+    torch.save(whole, tmp_path / "weights.pth")
+    with caplog.at_level("INFO", logger="timm"):
+        encoder = {"name": "timm/test_resnet", "weights": str(tmp_path / "weights.pth")}
+        unetzoo.create("unet", encoder=encoder, pretrained=True)
+    assert "Unexpected keys" not in caplog.text

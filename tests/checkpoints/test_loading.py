@@ -190,6 +190,13 @@ def test_files_of_one_name_at_two_addresses_are_two_files(tmp_path: Path, monkey
     assert [download(Checkpoint(url=url)).read_text() for url in urls] == ["one", "two"]
 
 
+def test_one_pattern_to_skip_is_as_good_as_a_list_of_it() -> None:
+    model, other = (unetzoo.create("unet", num_classes=n, encoder={"channels": [4, 8]}) for n in (2, 5))
+    loaded = unetzoo.load_checkpoint(model, other.state_dict(), skip="head.*")
+    assert len(loaded.matched) + len(loaded.skipped) == len(other.state_dict())
+    assert torch.equal(next(model.encoder.parameters()), next(other.encoder.parameters()))
+
+
 def test_an_md5_is_checked_where_no_better_hash_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     (tmp_path / "best.pth").write_text("weights")

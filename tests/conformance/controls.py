@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
-from conformance.networks import SmallUNet
-from conformance.unfamiliar import UNFAMILIAR
+from tests.conformance.networks import SmallUNet
+from tests.conformance.unfamiliar import UNFAMILIAR
 
 
 def plain(in_channels: int, num_classes: int) -> nn.Module:

@@ -47,7 +47,7 @@ def planted(
 
 def all_planted() -> list[Planted]:
     """Every planted defect, importing the files of ``planted/``."""
-    from conformance import planted as package
+    from tests.conformance import planted as package
 
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{package.__name__}.{module.name}")

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 import pytest
 from torch import nn
 
-from conformance.networks import SmallUNet
-from conformance.planted.copying import Saved
-from conformance.planted.optional import Freezable, Resettable, _WithEncoder
-from conformance.planted.training import Checkpointed
+from tests.conformance.networks import SmallUNet
+from tests.conformance.planted.copying import Saved
+from tests.conformance.planted.optional import Freezable, Resettable, _WithEncoder
+from tests.conformance.planted.training import Checkpointed
 from unetzoo.conformance import check_model
 
 

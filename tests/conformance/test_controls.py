@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from torch import nn
 
-from conformance.controls import CONTROLS, plain
+from tests.conformance.controls import CONTROLS, plain
 from unetzoo.conformance import Report, all_checks, check_model
 
 SPATIAL = [check.id for check in all_checks() if check.subject in ("spatial", "alignment") and check.cost == "slow"]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from conformance.contexts import context
-from conformance.controls import plain
+from tests.conformance.contexts import context
+from tests.conformance.controls import plain
 from unetzoo.conformance.capabilities import Capabilities
 from unetzoo.conformance.check import NotApplicable
 from unetzoo.conformance.checks.cuda import _excused

@@ -7,7 +7,7 @@ import re
 import pytest
 import torch
 
-from conformance.planting import PLANTED, Planted, all_planted
+from tests.conformance.planting import PLANTED, Planted, all_planted
 from unetzoo.conformance import all_checks, check_model
 
 REQUIRED = {check.id: check.requires for check in all_checks()}

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from conformance.networks import SmallUNet
+from tests.conformance.networks import SmallUNet
 from unetzoo.conformance import check_model
 from unetzoo.conformance.capabilities import Capabilities
 from unetzoo.conformance.reach import affordable

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from conformance.contexts import context
-from conformance.controls import plain
+from tests.conformance.contexts import context
+from tests.conformance.controls import plain
 from unetzoo.conformance.check import CheckFailed
 from unetzoo.conformance.checks.dtype import _losses
 from unetzoo.conformance.context import Builder

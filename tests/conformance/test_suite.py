@@ -17,12 +17,12 @@ import pytest
 import torch
 from torch import nn
 
-from conformance.controls import ValidConvolutions, plain, three_dimensional
-from conformance.networks import SmallUNet
-from conformance.planted.hygiene import BrokenRepr
-from conformance.planted.initialization import SaturatedGate
-from conformance.planted.optional import WrongStrides
-from conformance.planted.output import MissingLayer
+from tests.conformance.controls import ValidConvolutions, plain, three_dimensional
+from tests.conformance.networks import SmallUNet
+from tests.conformance.planted.hygiene import BrokenRepr
+from tests.conformance.planted.initialization import SaturatedGate
+from tests.conformance.planted.optional import WrongStrides
+from tests.conformance.planted.output import MissingLayer
 from unetzoo.conformance import ConformanceError, all_checks, check_model, isolation
 from unetzoo.conformance.check import agree
 from unetzoo.conformance.probing import probe

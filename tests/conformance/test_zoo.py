@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import unetzoo
-from conformance.zoo import ADAPTERS, EVERY, FEWER_LEVELS, examine, small
+from tests.conformance.zoo import ADAPTERS, EVERY, FEWER_LEVELS, examine, small
 from tests.devices import DEVICES
 from unetzoo.conformance import Report
 

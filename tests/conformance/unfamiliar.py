@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
-from conformance.networks import SmallUNet
+from tests.conformance.networks import SmallUNet
 
 
 class _ResidualGroup(nn.Module):

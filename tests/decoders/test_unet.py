@@ -7,7 +7,10 @@ import torch
 from torch.nn import functional as F
 
 import unetzoo
+from unetzoo.decoders.unet import UNetDecoder
 from unetzoo.errors import ConfigError
+from unetzoo.nn.dims import multiply, per_axis
+from unetzoo.nn.typing import Size
 
 SMALL = {"encoder": {"channels": [4, 6, 8]}}
 
@@ -159,3 +162,20 @@ def test_resize_brings_a_transposed_convolution_to_the_skip_by_the_nearest_neigh
 def test_stage_options_that_cannot_work_are_told_at_create(options, message):
     with pytest.raises(ConfigError, match=message):
         unetzoo.create("unet", decoder=options, **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("finest", "stages"), [((1, 2, 2), [1]), ((1, 4, 2), [(1, 2, 1), 1]), (4, [2, 1]), ((2, 1, 1), [1])]
+)
+def test_a_finest_level_that_is_coarse_along_some_axes_gets_stages_up_to_full_resolution(
+    finest: Size, stages: list[Size]
+) -> None:
+    coarse = multiply(finest, 2, 3)
+    decoder = UNetDecoder([2, 4], [finest, coarse], ndim=3, decoder_channels=[2] * (1 + len(stages)))
+    assert decoder.strides == [*stages[::-1], finest]
+    size = (8, 8, 8)
+    features = [
+        torch.ones(1, width, *(s // f for s, f in zip(size, per_axis(stride, 3), strict=True)))
+        for width, stride in ((2, finest), (4, coarse))
+    ]
+    assert decoder(features)[0].shape == (1, 2, *size)

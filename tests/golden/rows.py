@@ -15,7 +15,7 @@ import yaml
 from torch import nn
 
 import unetzoo
-from golden import detweights
+from tests.golden import detweights
 
 HERE = Path(__file__).parent
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import unetzoo
-from inference import networks
+from tests.inference import networks
 from unetzoo.errors import ConfigError
 from unetzoo.inference import predict_tiled
 from unetzoo.inference.planning import plan_exact

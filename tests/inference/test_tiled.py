@@ -9,7 +9,7 @@ import torch
 import zarr
 from torch import Tensor, nn
 
-from inference import networks
+from tests.inference import networks
 from unetzoo.errors import ConfigError, InputError
 from unetzoo.inference import TestTimeAugmentation, predict_tiled
 

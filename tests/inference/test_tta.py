@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from inference.networks import Plain
+from tests.inference.networks import Plain
 from unetzoo.errors import ConfigError
 from unetzoo.inference import TestTimeAugmentation
 from unetzoo.inference.tta import symmetries

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from inference import networks
+from tests.inference import networks
 from unetzoo.errors import ConfigError
 from unetzoo.inference import predict_tiled
 

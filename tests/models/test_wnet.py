@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -28,8 +30,27 @@ def test_deep_supervision_returns_both_networks_logits_in_training() -> None:
         assert isinstance(model(x), torch.Tensor)
 
 
-def test_a_new_head_leaves_the_first_network_alone() -> None:
-    model = unetzoo.create("wnet", channels=[2, 4])
+@pytest.mark.parametrize("deep_supervision", [False, True])
+def test_a_new_head_is_one_of_both_networks_and_can_be_saved(deep_supervision: bool, tmp_path: Path) -> None:
+    model = unetzoo.create("wnet", channels=[2, 4], deep_supervision=deep_supervision)
+    before = {name: value.clone() for name, value in model.encoder.state_dict().items()}
     model.reset_head(5)
-    assert model(torch.randn(2, 3, 8, 8)).shape == (2, 5, 8, 8)
-    assert model.first.num_classes == 1
+    differing = [name for name, value in model.encoder.state_dict().items() if value.shape != before[name].shape]
+    after = model.encoder.state_dict()
+    assert len(differing) >= 1
+    assert all(torch.equal(after[name][:, :3], before[name][:, :3]) for name in differing)
+    assert all(torch.equal(value, before[name]) for name, value in after.items() if name not in differing)
+    x = torch.randn(2, 3, 8, 8)
+    outputs = model(x) if deep_supervision else [model(x), model.first(x)]
+    assert [tuple(logits.shape) for logits in outputs] == [(2, 5, 8, 8)] * 2
+    unetzoo.save_pretrained(model, tmp_path)
+    with torch.no_grad():
+        torch.testing.assert_close(unetzoo.from_pretrained(tmp_path)(x), model.eval()(x))
+
+
+def test_a_new_head_keeps_what_is_frozen_frozen() -> None:
+    model = unetzoo.create("wnet", channels=[2, 4])
+    model.freeze_encoder()
+    model.reset_head(5)
+    assert not any(parameter.requires_grad for parameter in model.encoder.parameters())
+    assert not model.train().encoder.training

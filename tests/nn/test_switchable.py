@@ -63,3 +63,12 @@ def test_without_momentum_the_running_statistics_are_the_average_of_all_batches(
     for batch in batches:
         norm(batch)
     torch.testing.assert_close(norm.running_mean, torch.stack([b.mean((0, 2, 3)) for b in batches]).mean(0))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_mean_far_from_zero_leaves_the_deviation(training: bool) -> None:
+    layer = SwitchableNorm(4).train(training)
+    values = torch.randn(2, 4, 16, 16, dtype=torch.float64) * 0.1 + 1000
+    expected = SwitchableNorm(4).double().train(training)(values)
+    # Numbers near 1000 are 6e-5 apart in float32: 6e-4 of the deviation.
+    torch.testing.assert_close(layer(values.float()).double(), expected, rtol=0, atol=3e-3)

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from unetzoo.errors import PluginError
 from unetzoo.network import DenseModel
+from unetzoo.nn import dims
 from unetzoo.nn.checkpointing import checkpointing
 from unetzoo.nn.resampling import interpolate_antialiased
 
@@ -118,7 +119,7 @@ class WrappedModel(DenseModel):
 
 def pad_to_multiple(x: torch.Tensor, divisor: Sequence[int]) -> torch.Tensor:
     """Pad (N, C, *S) with zeros at the end of each axis to the next multiple of its divisor."""
-    spare = [-side % multiple for side, multiple in zip(x.shape[2:], divisor, strict=True)]
+    spare = [dims.round_up(side, multiple) - side for side, multiple in zip(x.shape[2:], divisor, strict=True)]
     if all(type(pixels) is int and pixels == 0 for pixels in spare):
         return x
     return F.pad(x, [pixels for short in reversed(spare) for pixels in (0, short)])

@@ -109,7 +109,7 @@ class RepeatChannels(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Repeat."""
-        times = -(-self.channels // x.shape[1])
+        times = dims.divide_up(self.channels, x.shape[1])
         return torch.cat([x] * times, dim=1)[:, : self.channels]
 
     def extra_repr(self) -> str:

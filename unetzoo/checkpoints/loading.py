@@ -39,7 +39,7 @@ class Loaded:
 
 
 def load_checkpoint(
-    model: nn.Module, source: str | os.PathLike[str] | Mapping[str, Any], *, skip: Sequence[str] = ()
+    model: nn.Module, source: str | os.PathLike[str] | Mapping[str, Any], *, skip: str | Sequence[str] = ()
 ) -> Loaded:
     """Load weights into `model`, in our keys or in a layout that the model's config lists.
 
@@ -47,7 +47,7 @@ def load_checkpoint(
         model: a model made by `create`.
         source: a file (`.safetensors`, or anything `torch.load` reads without running code), or a state dict. A
             surrounding `state_dict` entry and the `module.` prefix of parallel training are taken off.
-        skip: shell patterns of our keys that stay as they are (`"head.*"` for another number of classes).
+        skip: shell pattern, or several, of our keys that stay as they are (`"head.*"` for another number of classes).
 
     Returns:
         What was matched.
@@ -57,6 +57,7 @@ def load_checkpoint(
             are told, and the model is left unchanged.
     """
     state = _strip_prefix(_unwrap(source)) if isinstance(source, Mapping) else read_tensors(Path(source))
+    skip = [skip] if isinstance(skip, str) else skip
     own = {key: tensor for key, tensor in model.state_dict().items() if not _skipped(key, skip)}
     candidates = [_match(name, state, own, skip) for name in _layouts(model, state)]
     best = min(candidates, key=lambda candidate: len(candidate.problems))

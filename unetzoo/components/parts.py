@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -67,6 +67,14 @@ class Layered(Protocol):
 
     def layer_distances(self) -> dict[str, int] | None:
         """Return how many layers each parameter is from the decoder, 1 for the last layer's; None if not known."""
+
+
+@runtime_checkable
+class Undecayed(Protocol):
+    """A module with parameters that weight decay harms, as timm's transformers have it."""
+
+    def no_weight_decay(self) -> Collection[str]:
+        """Return the names of these parameters inside the module."""
 
 
 @runtime_checkable

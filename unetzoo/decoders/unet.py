@@ -143,7 +143,7 @@ class UNetDecoder(nn.Module):
         dropout_kind: DropoutKind = "channel",
     ) -> None:
         super().__init__()
-        targets = list(strides[-2::-1]) + _further_strides(strides[0])
+        targets = list(strides[-2::-1]) + _further_strides(strides[0], ndim)
         skips = list(channels[-2::-1])
         widths = list(decoder_channels or _default_widths(skips or [channels[0]], len(targets)))
         merges = [skip] * len(skips) if isinstance(skip, str | Mapping) else list(skip)
@@ -217,12 +217,17 @@ def _skip_paths(
     ]
 
 
-def _further_strides(finest: Size) -> list[Size]:
-    """Strides of the stages that halve `finest` as often as it goes."""
+def _further_strides(finest: Size, ndim: int) -> list[Size]:
+    """Strides of the stages that halve `finest`, along each axis where that goes, as often as it goes.
+
+    >>> _further_strides(4, 2), _further_strides((1, 4, 2), 3)
+    ([2, 1], [(1, 2, 1), 1])
+    """
     strides: list[Size] = []
-    while isinstance(finest, int) and finest % 2 == 0:
-        finest //= 2
-        strides.append(finest)
+    steps = dims.per_axis(finest, ndim)
+    while any(step % 2 == 0 for step in steps):
+        steps = tuple(step // 2 if step % 2 == 0 else step for step in steps)
+        strides.append(steps[0] if len(set(steps)) == 1 else steps)
     return strides
 
 

@@ -8,6 +8,7 @@ import torch
 from timm.models.swin_transformer import PatchMerging
 from torch import nn
 
+from unetzoo.nn import dims
 from unetzoo.nn.resampling import fit, interpolate
 from unetzoo.nn.swin import SwinStage, drop_path_rates, init_weights
 
@@ -62,10 +63,14 @@ class SwinEncoder(nn.Module):
         self.norm = nn.LayerNorm(self.channels[-1])
         init_weights(self)
 
+    def no_weight_decay(self) -> set[str]:
+        """Return the position embedding."""
+        return {"position"}
+
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Return one tensor a level."""
         coarsest = self.strides[-1]
-        x = fit(x, [-(-length // coarsest) * coarsest for length in x.shape[2:]])
+        x = fit(x, [dims.round_up(length, coarsest) for length in x.shape[2:]])
         x = x.repeat(1, self.repeats, 1, 1) if self.repeats > 1 else x
         x = self.embed_norm(self.embed(x).movedim(1, -1))
         if self.position is not None:

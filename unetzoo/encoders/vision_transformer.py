@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from unetzoo.encoders.big_transfer import BigTransferResNet
 from unetzoo.errors import ConfigError
+from unetzoo.nn import dims
 from unetzoo.nn.checkpointing import Stage
 from unetzoo.nn.convolution import ConvNormAct
 from unetzoo.nn.resampling import fit, interpolate
@@ -107,9 +108,13 @@ class VisionTransformerEncoder(nn.Module):
         self.norm = nn.LayerNorm(embed_dim, eps=1e-6)
         self.neck = ConvNormAct(embed_dim, out_channels, ndim=2)
 
+    def no_weight_decay(self) -> set[str]:
+        """Return the position embedding."""
+        return {"position"}
+
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Return one tensor a level."""
-        x = fit(x, [-(-length // PATCH) * PATCH for length in x.shape[2:]])
+        x = fit(x, [dims.round_up(length, PATCH) for length in x.shape[2:]])
         x = x.repeat(1, self.repeats, 1, 1) if self.repeats > 1 else x
         finer: list[torch.Tensor] = []
         if self.cnn is not None:

@@ -57,8 +57,10 @@ class WNet(DenseModel):
             make_head=None,
         )
 
+        self.make_encoder = partial(ConvEncoder, ndim=ndim, channels=channels, block=block)
+
         def unet(wide_in: int) -> Network:
-            encoder = ConvEncoder(wide_in, ndim=ndim, channels=channels, block=block)
+            encoder = self.make_encoder(wide_in)
             decoder = UNetDecoder(
                 encoder.channels,
                 encoder.strides,
@@ -89,6 +91,27 @@ class WNet(DenseModel):
         )
         self.make_head = second.make_head
         self.deep_supervision = deep_supervision
+
+    def _replace_head(self, num_classes: int) -> None:
+        """Give both networks a new head, and the second one's encoder an input for the logits of the first."""
+        super()._replace_head(num_classes)
+        self.first.initialize = self.initialize
+        self.first.reset_head(num_classes)
+        old = self._part("encoder")
+        encoder = self.make_encoder(self.in_channels + num_classes)
+        if self.initialize is not None:
+            self.initialize(encoder)
+        kept = old.state_dict()
+        for name, value in encoder.state_dict().items():
+            if value.shape == kept[name].shape:
+                value.copy_(kept[name])
+            else:  # the first convolution: what it does with the image stays
+                value[:, : self.in_channels] = kept[name][:, : self.in_channels]
+        for new, parameter in zip(encoder.parameters(), old.parameters(), strict=True):
+            new.requires_grad_(parameter.requires_grad)
+        some = next(old.parameters())
+        self.encoder = encoder.to(some.device, some.dtype).train(self.training)
+        self._hold_frozen()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
         """Return the logits of (N, in_channels, *spatial); in training with deep supervision both networks'."""

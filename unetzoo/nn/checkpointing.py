@@ -40,13 +40,17 @@ def checkpointing(modules: Iterable[nn.Module]) -> AbstractContextManager[None]:
 
 @contextmanager
 def _replaced_forwards(modules: Iterable[nn.Module]) -> Iterator[None]:
-    for module in modules:
+    own = {module: module.__dict__.get("forward") for module in modules}  # each once, however often it is listed
+    for module in own:
         module.forward = partial(_checkpointed, module.forward)
     try:
         yield
     finally:
-        for module in modules:
-            del module.forward
+        for module, forward in own.items():
+            if forward is None:
+                del module.forward
+            else:
+                module.forward = forward
 
 
 def _checkpointed(forward: Callable[..., Any], *inputs: Any, **named: Any) -> Any:

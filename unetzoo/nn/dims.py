@@ -105,3 +105,16 @@ def multiply(stride: Size, factor: Size, ndim: int) -> Size:
 
 def _collapse(axes: Sequence[int]) -> Size:
     return axes[0] if len(set(axes)) == 1 else tuple(axes)
+
+
+def divide_up(length: int, step: int) -> int:
+    """Return `length / step`, rounded up.
+
+    Not as `-(-length // step)`: the integer division of ONNX truncates, which rounds negative numbers otherwise.
+    """
+    return (length + step - 1) // step
+
+
+def round_up(length: int, multiple: int) -> int:
+    """Return the next multiple of `multiple` from `length` on."""
+    return divide_up(length, multiple) * multiple

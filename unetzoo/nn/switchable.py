@@ -28,21 +28,21 @@ class SwitchableNorm(nn.modules.batchnorm._NormBase):
         values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
         instance_mean = values.mean(axes)
         instance_var = values.var(axes, unbiased=False)
-        square = instance_var + instance_mean**2
+        # Variances are added up: the mean of squares less the square of the mean loses all digits of a far mean.
         layer_mean = instance_mean.mean(1, keepdim=True)
-        layer_var = square.mean(1, keepdim=True) - layer_mean**2
+        layer_var = (instance_var + (instance_mean - layer_mean) ** 2).mean(1, keepdim=True)
         if self.training:
             batch_mean = instance_mean.mean(0)
-            batch_var = square.mean(0) - batch_mean**2
+            batch_var = (instance_var + (instance_mean - batch_mean) ** 2).mean(0)
             self._update(batch_mean, batch_var)
         else:
             batch_mean, batch_var = self.running_mean, self.running_var
         mean = _mix(self.mean_mixture, instance_mean, layer_mean, batch_mean)
         var = _mix(self.var_mixture, instance_var, layer_var, batch_var)
         gain = self.weight * torch.rsqrt(var + self.eps)
-        shift = self.bias - mean * gain
         shape = (*gain.shape, *[1] * len(axes))
-        return (values * gain.view(shape) + shift.view(shape)).to(x.dtype)
+        bias = self.bias.view(-1, *[1] * len(axes))
+        return ((values - mean.view(shape)) * gain.view(shape) + bias).to(x.dtype)
 
     @torch.no_grad()
     def _update(self, mean: torch.Tensor, var: torch.Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
@@ -178,7 +179,8 @@ class _Run:
         position = self.position
         score: float = getattr(scores, self.recipe.monitor)
         position.stale += 1
-        if position.best is None or score > position.best:
+        # A score of NaN, of a split without a pixel of any class, is no best one.
+        if not math.isnan(score) and (position.best is None or score > position.best):
             position.best, position.stale = score, 0
             if self.accelerator.is_main_process:
                 network.save_pretrained(self.folder.best)

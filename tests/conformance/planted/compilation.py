@@ -7,8 +7,8 @@ import logging
 import torch
 from torch import Tensor
 
-from conformance.networks import SmallUNet
-from conformance.planting import planted
+from tests.conformance.networks import SmallUNet
+from tests.conformance.planting import planted
 
 
 @planted("check_compile_fullgraph", because=r"eval mode at size .* raised .*([Dd]ata-dependent|Dynamic control flow)")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from conformance.networks import SmallUNet
-from conformance.planting import planted
+from tests.conformance.networks import SmallUNet
+from tests.conformance.planting import planted
 
 
 @planted("check_cuda_matches_cpu", because=r"CUDA output with TF32 off", device="cuda")

@@ -7,8 +7,8 @@ import random
 import torch
 from torch import Tensor, nn
 
-from conformance.networks import Block, SmallUNet
-from conformance.planting import planted
+from tests.conformance.networks import Block, SmallUNet
+from tests.conformance.planting import planted
 
 
 @planted("check_ddp", because=r"finished reduction")

@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from conformance.networks import Block, SmallUNet
-from conformance.planting import planted
+from tests.conformance.networks import Block, SmallUNet
+from tests.conformance.planting import planted
 
 
 @planted("check_silent", because="printed.*shape")

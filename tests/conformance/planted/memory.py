@@ -7,8 +7,8 @@ from collections import deque
 import torch
 from torch import Tensor, nn
 
-from conformance.networks import SmallUNet
-from conformance.planting import planted
+from tests.conformance.networks import SmallUNet
+from tests.conformance.planting import planted
 
 _HISTORY: list[float] = []
 _CACHE: dict[int, Tensor] = {}

@@ -7,8 +7,8 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from conformance.networks import SmallUNet
-from conformance.planting import planted
+from tests.conformance.networks import SmallUNet
+from tests.conformance.planting import planted
 
 
 class Resettable(SmallUNet):

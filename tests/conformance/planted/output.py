@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from conformance.networks import SmallUNet
-from conformance.planting import planted
+from tests.conformance.networks import SmallUNet
+from tests.conformance.planting import planted
 
 
 @planted("check_forward_runs", because="no_such_layer")

@@ -6,7 +6,7 @@ import importlib
 import sys
 from pathlib import Path
 
-from conformance.planting import planted
+from tests.conformance.planting import planted
 
 # The check imports the builder by name in a process of its own.
 sys.path.append(str(Path(__file__).parents[1]))

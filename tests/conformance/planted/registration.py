@@ -12,8 +12,8 @@ import numpy
 import torch
 from torch import Tensor, nn
 
-from conformance.networks import SmallUNet
-from conformance.planting import planted
+from tests.conformance.networks import SmallUNet
+from tests.conformance.planting import planted
 
 
 @planted("check_create_signature", because="keyword|classes")

@@ -15,7 +15,13 @@ from torch import nn
 
 from unetzoo.adapters.timm.families import takes
 from unetzoo.adapters.timm.layers import set_grad_checkpointing
-from unetzoo.adapters.timm.weights import preprocessing_of, provenance_of, read_source, refuse_unused_weights
+from unetzoo.adapters.timm.weights import (
+    preprocessing_of,
+    provenance_of,
+    read_source,
+    refuse_unused_weights,
+    without_classifier_warnings,
+)
 from unetzoo.adapters.wrapping import WrappedModel, component
 from unetzoo.applied import Provenance
 from unetzoo.components.binding import call
@@ -172,7 +178,8 @@ def _make(
         encoder_options = {**encoder_options, "pretrained_cfg_overlay": overlay}
     # The aux head and an activation would break the contract: one tensor of logits.
     given |= {"activation": None, "aux_params": None} if "activation" in inspect.signature(kind).parameters else {}
-    return call(partial(kind, **encoder_options), options, name=f"'smp/{architecture}'", foreign=True, **given)
+    with without_classifier_warnings():
+        return call(partial(kind, **encoder_options), options, name=f"'smp/{architecture}'", foreign=True, **given)
 
 
 def _make_head(make: partial[SegmentationModel], num_classes: int) -> nn.Module:

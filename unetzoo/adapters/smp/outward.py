@@ -111,7 +111,7 @@ class SmpEncoder(nn.Module, EncoderMixin):
             elif stride > self.strides[-1]:
                 features.append(nn.functional.max_pool2d(features[-1], 2, ceil_mode=True))
             else:
-                features.append(x.new_empty(x.shape[0], 0, -(-x.shape[2] // stride), -(-x.shape[3] // stride)))
+                features.append(x.new_empty(x.shape[0], 0, *(dims.divide_up(n, stride) for n in x.shape[2:])))
         return features
 
 

@@ -15,10 +15,17 @@ from torch.nn import functional as F
 
 from unetzoo.adapters.timm.families import family, family_name, takes
 from unetzoo.adapters.timm.inflation import inflate
-from unetzoo.adapters.timm.layers import layer_order, set_grad_checkpointing
+from unetzoo.adapters.timm.layers import layer_order, no_weight_decay, set_grad_checkpointing
 from unetzoo.adapters.timm.pyramid import STRIDES, Pyramid
-from unetzoo.adapters.timm.weights import preprocessing_of, provenance_of, read_source, refuse_unused_weights
+from unetzoo.adapters.timm.weights import (
+    preprocessing_of,
+    provenance_of,
+    read_source,
+    refuse_unused_weights,
+    without_classifier_warnings,
+)
 from unetzoo.errors import ConfigError
+from unetzoo.nn import dims
 from unetzoo.nn.checkpointing import checkpointing
 from unetzoo.nn.resampling import fit, interpolate, interpolate_antialiased
 
@@ -81,6 +88,7 @@ class TimmEncoder(nn.Module):
             **({"out_indices": chosen} if chosen is not None and not facts.flat else {}),
             **options,
         }
+        self.options = {key: value for key, value in given.items() if key != "out_indices"}
         if pretrained and weights is not None:
             given["pretrained_cfg_overlay"] = {"state_dict": read_source(weights, backbone)}
         self.backbone = backbone
@@ -144,12 +152,16 @@ class TimmEncoder(nn.Module):
 
         The pyramid that a backbone of one stride gets is new, like the decoder: 0.
         """
-        order = layer_order(self.model, self.backbone)
+        order = layer_order(self.model, self.backbone, self.options)
         if order is None:
             return None
         deepest = max(order.values())
         distances = {f"model.{name}": deepest + 1 - place for name, place in order.items()}
         return {name: distances.get(name, 0) for name, _ in self.named_parameters()}
+
+    def no_weight_decay(self) -> set[str]:
+        """Return what timm keeps from weight decay."""
+        return {f"model.{name}" for name in no_weight_decay(self.model, self.backbone, self.options)}
 
     def _adapt(self, x: torch.Tensor) -> torch.Tensor:
         """Bring the image to a size that the backbone takes."""
@@ -164,7 +176,7 @@ class TimmEncoder(nn.Module):
         return F.pad(x, (0, width, 0, height))
 
     def _padded(self, size: Sequence[int]) -> tuple[int, ...]:
-        return tuple(-(-max(side, self.smallest) // self.divisor) * self.divisor for side in size)
+        return tuple(dims.round_up(max(side, self.smallest), self.divisor) for side in size)
 
     def _resample(self, feature: torch.Tensor, native: int, stride: int, size: Sequence[int]) -> torch.Tensor:
         """Bring features to the size that `stride` promises for an image of `size`."""
@@ -180,7 +192,10 @@ class TimmEncoder(nn.Module):
 
 def _build(backbone: str, in_channels: int, options: dict[str, Any], *, pretrained: bool) -> nn.Module:
     try:
-        return timm.create_model(backbone, pretrained=pretrained, features_only=True, in_chans=in_channels, **options)
+        with without_classifier_warnings():
+            return timm.create_model(
+                backbone, pretrained=pretrained, features_only=True, in_chans=in_channels, **options
+            )
     except (TypeError, ValueError, AssertionError, IndexError, NotImplementedError) as error:
         told = ", ".join(f"{key}={value!r}" for key, value in options.items() if key != "pretrained_cfg_overlay")
         raise ConfigError(
@@ -221,7 +236,7 @@ def _pair(size: int | Sequence[int]) -> Extent:
 
 
 def _over(size: Sequence[int], stride: int) -> tuple[int, ...]:
-    return tuple(-(-side // stride) for side in size)
+    return tuple(dims.divide_up(side, stride) for side in size)
 
 
 def _crop(feature: torch.Tensor, size: Sequence[int]) -> torch.Tensor:

