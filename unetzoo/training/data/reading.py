@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +59,19 @@ def read_image(path: Path, ndim: int = 2, channels: Order | None = None) -> npt.
         return np.moveaxis(convert(np.moveaxis(image, -1, 0), channels), 0, -1)
     except InputError as error:
         raise DataError(f"{path}: {error}") from error
+
+
+def read_placement(paths: Sequence[Path]) -> dict[str, object]:
+    """Spacing in mm and orientation of NIfTI volumes, from their headers: those that all of them share."""
+    if not paths or any(suffix_of(path) not in NIFTI for path in paths):
+        return {}
+    import nibabel
+
+    headers = [nibabel.nifti1.load(path) for path in paths]
+    spacings = {tuple(round(float(edge), 4) for edge in header.header.get_zooms()[:3]) for header in headers}
+    orientations = {"".join(nibabel.orientations.aff2axcodes(header.affine)) for header in headers}
+    shared: dict[str, set[Any]] = {"spacing": spacings, "orientation": orientations}
+    return {name: values.pop() for name, values in shared.items() if len(values) == 1}
 
 
 def read_mask(path: Path, ndim: int = 2, *, colors: bool = False, gray: bool = False) -> Array:
