@@ -1,4 +1,4 @@
-"""The pytest plugin: ``pytest --unetzoo=NAME`` makes every check of a network a test item. Inert, and free of torch,
+"""The pytest plugin: `pytest --unetzoo=NAME` makes every check of a network a test item. Inert, and free of torch,
 unless asked."""
 
 from __future__ import annotations

@@ -215,7 +215,7 @@ def _block(ctx: Context, out: Tensor, axis: int, start: int | None = None) -> tu
 
 
 def _centroid(gradient: Tensor, axis: int, center: float) -> tuple[float, float]:
-    """How far from ``center`` a gradient lies along the axis, on average over the images, and three standard errors."""
+    """How far from `center` a gradient lies along the axis, on average over the images, and three standard errors."""
     profiles = gradient.abs().movedim(axis + 2, 1).flatten(2).sum(2)
     centroids = (profiles * torch.arange(profiles.shape[1])).sum(1) / profiles.sum(1)
     return float(centroids.mean()) - center, 3 * float(centroids.std()) / math.sqrt(len(centroids))

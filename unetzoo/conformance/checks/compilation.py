@@ -1,4 +1,4 @@
-"""``torch.compile``: one graph, compiled once, for every size, with the same results."""
+"""`torch.compile`: one graph, compiled once, for every size, with the same results."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _fresh_compiler() -> Iterator[None]:
 
 @check(requires=GATES, devices="both", level="should", cost="slow")
 def check_compile_fullgraph(ctx: Context) -> Measurement | None:
-    """``torch.compile(fullgraph=True)`` captures the network in one graph, in both modes, with equal outputs.
+    """`torch.compile(fullgraph=True)` captures the network in one graph, in both modes, with equal outputs.
 
     A graph break, at a branch on values, a print or a call that cannot be traced, takes the speed away. The CPU runs
     the captured graph as it is; CUDA compiles it with inductor, for each size anew, since that of torch 2.11 fails on

@@ -25,7 +25,7 @@ Change: TypeAlias = "tuple[str, tuple[int, ...]]"
 
 @check(requires=GATES, core=True)
 def check_deepcopy(ctx: Context) -> Measurement | None:
-    """``copy.deepcopy`` gives an equal, independent network, fresh and in the middle of a training step.
+    """`copy.deepcopy` gives an equal, independent network, fresh and in the middle of a training step.
 
     Averaged weights are kept in a deep copy. A graph or closure that the network holds makes it fail, or tie both.
     """
@@ -118,7 +118,7 @@ def _tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
 
 @check(requires=EVAL, core=True)
 def check_save_pretrained(ctx: Context) -> Measurement | None:
-    """``save_pretrained`` and ``from_pretrained`` restore the same network, and any reader finds the same tensors.
+    """`save_pretrained` and `from_pretrained` restore the same network, and any reader finds the same tensors.
 
     An option that the configuration forgets builds another network from the same weights.
     """

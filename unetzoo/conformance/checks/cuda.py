@@ -73,7 +73,7 @@ def check_cuda_stream(ctx: Context) -> Measurement:
 
 @check(requires=BACKWARD, devices="cuda")
 def check_deterministic_algorithms(ctx: Context) -> Measurement | None:
-    """A train step runs under ``torch.use_deterministic_algorithms(True)`` and repeats bit for bit.
+    """A train step runs under `torch.use_deterministic_algorithms(True)` and repeats bit for bit.
 
     Adaptive pooling, bicubic interpolation and others have backward kernels that add in any order, and refuse this
     mode. So do the usual ones of volumes, for which torch has no other: these are excused where nothing is declared.
@@ -117,7 +117,7 @@ def _excused(ctx: Context) -> Iterator[None]:
 def check_no_sync(ctx: Context) -> None:
     """An eval forward never waits for the device.
 
-    ``.item()``, ``nonzero``, ``if tensor`` and copies from or to the CPU stall the queue in every step.
+    `.item()`, `nonzero`, `if tensor` and copies from or to the CPU stall the queue in every step.
     """
     ctx.require_cuda()
     model, x = ctx.eval_model(dtype=torch.float32), ctx.input(dtype=torch.float32)

@@ -16,10 +16,10 @@ from unetzoo.conformance.tracing import blame, brief
 @check()
 @torch.no_grad()
 def check_fake_device(ctx: Context) -> None:
-    """With parameters, buffers and input on ``cuda:1`` everything is computed there; no GPU is needed for this.
+    """With parameters, buffers and input on `cuda:1` everything is computed there; no GPU is needed for this.
 
-    Fake tensors have a device and a shape but no data, so that a constant on the CPU, ``.cuda()``, ``cuda:0`` or a
-    tensor that ``.to()`` does not reach meets a tensor on another device, and raises.
+    Fake tensors have a device and a shape but no data, so that a constant on the CPU, `.cuda()`, `cuda:0` or a
+    tensor that `.to()` does not reach meets a tensor on another device, and raises.
     """
     hint = (
         "Create tensors with device=x.device, register constants as buffers, and let nothing name a device, ask "

@@ -38,7 +38,7 @@ _Rank = Callable[[Context, int, int], _Report]
 
 @check(requires=BACKWARD, cost="slow")
 def check_ddp(ctx: Context) -> Measurement:
-    """Two DistributedDataParallel processes train without ``find_unused_parameters`` and stay equal.
+    """Two DistributedDataParallel processes train without `find_unused_parameters` and stay equal.
 
     A parameter that one step leaves unused, for good or by chance, stops the reducer; one that forward changes itself
     drifts apart between the replicas.
@@ -123,7 +123,7 @@ def _sync_replica(ctx: Context, rank: int, world_size: int) -> _Report:
 
 @check(requires=BACKWARD, devices="cuda", level="advice", cost="slow")
 def check_fsdp(ctx: Context) -> Measurement | None:
-    """Sharded with ``fully_shard``, block by block, one training step equals that of the plain network.
+    """Sharded with `fully_shard`, block by block, one training step equals that of the plain network.
 
     A layer that is called around its block's forward meets parameters that are not gathered.
     """
@@ -162,7 +162,7 @@ def _step(ctx: Context, model: nn.Module) -> None:
 
 
 def _launch(ctx: Context, work: _Rank, world_size: int) -> tuple[list[_Report], list[str]]:
-    """Run ``work`` in processes of one group; what those that finished report, and the errors of the others."""
+    """Run `work` in processes of one group; what those that finished report, and the errors of the others."""
     # A fork is quick and needs nothing pickled, but CUDA's and autograd's threads do not survive one.
     method = "fork" if sys.platform == "linux" and not torch.cuda.is_available() else "spawn"
     if multiprocessing.current_process().daemon:

@@ -21,8 +21,8 @@ from unetzoo.conformance.tracing import blame, listing, other_floats
 def check_no_hidden_cast(ctx: Context) -> Measurement:
     """A float64 network computes in float64 throughout.
 
-    A float32 island hides in ``.float()``, in numpy, or in a grid made in the default type: it costs precision here and
-    raises in half precision, where it meets weights of another type. Intended ones are declared as ``casts``.
+    A float32 island hides in `.float()`, in numpy, or in a grid made in the default type: it costs precision here and
+    raises in half precision, where it meets weights of another type. Intended ones are declared as `casts`.
     """
     cases = [(True, ctx.size), *((False, size) for size in ctx.sizes())]
     models = {True: ctx.train_model(), False: ctx.eval_model()}
@@ -46,7 +46,7 @@ def check_no_hidden_cast(ctx: Context) -> Measurement:
 def check_float16(ctx: Context) -> Measurement | None:
     """A half-precision network is finite on noise and on flat images, and near float32 on noise.
 
-    ``masked_fill(-1e9)`` raises or overflows, and an epsilon of 1e-8 is zero.
+    `masked_fill(-1e9)` raises or overflows, and an epsilon of 1e-8 is zero.
     """
     model = ctx.eval_model(dtype=torch.float16)
     x = ctx.input(dtype=torch.float16)

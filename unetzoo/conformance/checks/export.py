@@ -1,4 +1,4 @@
-"""Export: ``torch.export``, ONNX and the older formats give the same function, at other sizes too."""
+"""Export: `torch.export`, ONNX and the older formats give the same function, at other sizes too."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _HINT = (
 @check(requires=EVAL, level="should", core=True)
 @torch.no_grad()
 def check_export(ctx: Context) -> Measurement | None:
-    """``torch.export`` captures the network, and the program equals it on other inputs too.
+    """`torch.export` captures the network, and the program equals it on other inputs too.
 
     A branch on values cannot be captured, or is frozen the way the example went.
     """
@@ -40,7 +40,7 @@ def check_export(ctx: Context) -> Measurement | None:
 def check_export_dynamic(ctx: Context) -> Measurement | None:
     """A program exported with dynamic batch and sizes equals the network at other batches and sizes.
 
-    ``int()``, numpy and arithmetic on a cached size turn the example's size into a constant of the program.
+    `int()`, numpy and arithmetic on a cached size turn the example's size into a constant of the program.
     """
     ctx.require(
         _sizes_vary(ctx), "declares a fixed size, or is 1-D, where torch itself fixes the size of a max pooling"
@@ -85,7 +85,7 @@ def check_onnx(ctx: Context) -> Measurement | None:
 @check(requires=EVAL, level="advice")
 @torch.no_grad()
 def check_jit_trace(ctx: Context) -> Measurement | None:
-    """A ``torch.jit.trace`` equals the network at the traced size (deprecated in torch, but in use)."""
+    """A `torch.jit.trace` equals the network at the traced size (deprecated in torch, but in use)."""
     model, x = ctx.eval_model(dtype=torch.float32), ctx.input(dtype=torch.float32)
     with blame("torch.jit.trace", _HINT), warnings.catch_warnings():
         warnings.simplefilter("ignore")

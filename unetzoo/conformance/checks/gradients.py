@@ -122,7 +122,7 @@ def check_param_grads(ctx: Context) -> None:
 def check_param_grads_nonzero(ctx: Context) -> Measurement:
     """No weight's gradient is identically zero once the weights are off their special initial values.
 
-    A gradient that is multiplied by zero, or that stops at a dead activation, looks healthy to ``grad is not None``.
+    A gradient that is multiplied by zero, or that stops at a dead activation, looks healthy to `grad is not None`.
     Biases and scales are left out: a bias in front of a normalization has no gradient by right. A weight is confirmed
     at twice the size: attention over a single token has none either. None at all is for check_param_grads.
     Of convolutions and linear layers the channels count: a skip of zeros, or features that nothing reads. A ReLU that
@@ -202,7 +202,7 @@ def _note_channels(model: nn.Module, largest: dict[tuple[str, int], Tensor], con
 def check_gradcheck(ctx: Context) -> Measurement | None:
     """Gradients agree with finite differences along random directions.
 
-    A wrong custom backward, or a path hidden by ``detach`` or ``.data``, trains, but towards the wrong place. In
+    A wrong custom backward, or a path hidden by `detach` or `.data`, trains, but towards the wrong place. In
     training mode the bound is wider: spectral normalization rightly holds its power iteration constant. So it is where
     a part computes in float32, whose rounding is no small part of so small differences.
     """

@@ -21,7 +21,7 @@ def check_init_statistics(ctx: Context) -> Measurement:
     """Fresh logits vary by 0.01 to 20 within a channel and stay below 100.
 
     Without any normalization the spread halves with every layer of torch's default initialization, and still trains:
-    such a network is held to ``LEAST_WITHOUT_NORM``.
+    such a network is held to `LEAST_WITHOUT_NORM`.
     Logits that explode start with a loss of hundreds, logits that vanish with gradients of nothing.
     """
     ctx.require(not ctx.capabilities.zero_init_output, "capabilities zero_init_output")

@@ -123,7 +123,7 @@ def _least_share(ctx: Context, model: nn.Module, x: Tensor) -> float:
 
 
 def _that_speaks(ctx: Context, x: Tensor) -> nn.Module:
-    """A network in eval mode that has logits for ``x``: a gate that decides for the whole image may silence some."""
+    """A network in eval mode that has logits for `x`: a gate that decides for the whole image may silence some."""
     for seed in range(8):
         model = ctx.eval_model(seed=seed, in_channels=x.shape[1])
         if bool(ctx.output(model, x).any()):

@@ -111,7 +111,7 @@ def _is_plain_batch_norm(module: nn.Module) -> bool:
 
 
 def _take_statistics(model: nn.Module, x: Tensor) -> None:
-    """Set running statistics to those of ``x``, and torch's running variances to those of the batch itself."""
+    """Set running statistics to those of `x`, and torch's running variances to those of the batch itself."""
     counts: dict[nn.Module, int] = {}
 
     def count(module: nn.Module, args: tuple[Tensor, ...]) -> None:

@@ -117,7 +117,7 @@ def _refusable(ctx: Context, capability: str) -> Iterator[None]:
 def check_freeze_encoder(ctx: Context) -> None:
     """A frozen encoder gets no gradient and keeps its statistics in training mode, until it is unfrozen.
 
-    Running statistics of a frozen encoder that drift with every batch undo its pre-training, and ``train()`` is what
+    Running statistics of a frozen encoder that drift with every batch undo its pre-training, and `train()` is what
     every loop calls after the freeze. Evaluation mode reaches it as it does the rest, and freezing does not end it.
     """
     name = _method(ctx, "freeze_encoder", ("freeze_encoder",))

@@ -18,7 +18,7 @@ def check_state_dict_roundtrip(ctx: Context) -> Measurement | None:
     """A network trained for a while, saved and loaded into another instance gives the same outputs.
 
     What lives outside of the state dict, as a random buffer that is not persistent or a counter in Python, is lost by
-    every checkpoint. The file must load with ``weights_only=True``: anything but tensors makes it refuse.
+    every checkpoint. The file must load with `weights_only=True`: anything but tensors makes it refuse.
     """
     trained = ctx.train_model()
     optimizer = torch.optim.SGD(trained.parameters(), lr=1e-2)
@@ -91,7 +91,7 @@ def _differences(a: nn.Module, b: nn.Module) -> list[str]:
 def check_load_strict(ctx: Context) -> None:
     """A missing key, an unexpected key and a wrong shape each raise, for every tensor and module.
 
-    A forgiving ``load_state_dict`` leaves random weights where a renamed layer should have been.
+    A forgiving `load_state_dict` leaves random weights where a renamed layer should have been.
     """
     model = ctx.build()
     state = model.state_dict()
@@ -174,10 +174,10 @@ def _load_error(model: nn.Module, state: dict[str, Tensor]) -> str:
 
 @check(requires=EVAL)
 def check_load_assign(ctx: Context) -> Measurement | None:
-    """``load_state_dict(assign=True)`` gives an equal network, and one that was built on meta gets every tensor.
+    """`load_state_dict(assign=True)` gives an equal network, and one that was built on meta gets every tensor.
 
     It replaces the parameters instead of copying into them, as loading onto the meta device does: a tensor that
-    ``__init__`` kept under another name then stays behind.
+    `__init__` kept under another name then stays behind.
     """
     source, target = ctx.eval_model(), ctx.eval_model(seed=1)
     with blame("load_state_dict(assign=True)"):

@@ -212,7 +212,7 @@ def _block_at(place: str, size: Axes, block: Axes) -> list[slice]:
 def check_tiling(ctx: Context) -> Measurement | None:
     """Tiles that overlap by the receptive field, rounded up to the period, give the same as the whole image.
 
-    The image is just large enough, then as long as ``LONG`` tells: some networks treat large images in a way of their
+    The image is just large enough, then as long as `LONG` tells: some networks treat large images in a way of their
     own.
     """
     capabilities = ctx.capabilities
