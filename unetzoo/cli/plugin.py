@@ -23,7 +23,7 @@ def new_plugin(
     out: Annotated[Path, typer.Option(help="Folder that the package's folder is made in.")] = Path(),
     as_json: Json = False,
 ) -> None:
-    """Write a package with a block, a model, conformance tests, a license and a workflow, ready for `pip install -e`."""
+    """Write a package with a block, a model, conformance tests and a workflow, ready for `pip install -e`."""
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         raise ConfigError(f"{name!r}: expected a distribution name in lower case, such as unetzoo-ghost")
     folder = out / name

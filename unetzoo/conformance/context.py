@@ -30,7 +30,7 @@ class Context:
     """One check's view of the network under test. Everything it hands out is fresh, seeded and on `device`.
 
     `size` is a legal size, different on every axis, that keeps a small network quick. Models and inputs are float64
-    unless asked otherwise. `tmp_path` is an empty directory, removed after the check.
+    by default. `tmp_path` is an empty directory, removed after the check.
     """
 
     name: str
@@ -85,9 +85,8 @@ class Context:
     ) -> nn.Module:
         """A fresh network in eval mode on the device.
 
-        `perturb` adds noise to every parameter, lest a zero-initialized scale hide a path; `warm` estimates the
-        running statistics on one batch of noise, lest their initial 0 and 1 hide a fault. It does so on the CPU, where
-        they come out the same each time.
+        `perturb` adds noise to every parameter, since a zero-initialized scale hides a path. `warm` estimates the
+        running statistics on one batch of noise, since their initial 0 and 1 hide faults; on the CPU, to be repeatable.
         """
         on_cpu = replace(self, device=torch.device("cpu"))
         channels = self.in_channels if in_channels is None else in_channels

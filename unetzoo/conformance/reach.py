@@ -146,7 +146,7 @@ def shift_error(
     first, second = (tensors_in(model(x.narrow(axis + 2, start, window[axis])))[0] for start in (0, shift))
     keep = max(radius - lost // 2, 0)
     length = first.shape[axis + 2] - 2 * keep - shift
-    if length < 1:  # the network takes off more than it declares
+    if length < 1:  # the network crops more than it declares
         return math.inf
     ours, theirs = first.narrow(axis + 2, keep + shift, length), second.narrow(axis + 2, keep, length)
     difference = (ours - theirs).abs().max() / first.abs().max().clamp(min=1.0)

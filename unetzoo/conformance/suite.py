@@ -279,7 +279,7 @@ def _execute(session: Session, check: Check) -> Result:
             status, reason = "skipped", f"not applicable: {why}"
         except Unavailable as why:
             status, reason = "skipped", f"unavailable: {why}"
-        except Exception as error:  # anything a network raises is its failure, told with the place it came from
+        except Exception as error:  # anything a network raises is its failure, reported with the place it came from
             status, message = "failed", describe(error)
     seconds = time.perf_counter() - start
     return outcome(check, status, message=message, reason=reason, seconds=seconds, measured=measured, bound=bound)

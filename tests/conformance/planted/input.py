@@ -240,7 +240,7 @@ class EmptyFloat32(SmallUNet):
         return super().forward(x)
 
 
-@planted("check_invalid_input", because="add no batch axis in silence")
+@planted("check_invalid_input", because="add no batch axis silently")
 class AddsBatchAxis(SmallUNet):
     """Takes one image, and answers with a batch."""
 

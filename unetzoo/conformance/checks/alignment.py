@@ -1,4 +1,4 @@
-"""Alignment: output pixels lie over the input pixels they speak of."""
+"""Alignment: output pixels lie over the input pixels that they classify."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WHOLE = 0.1
 
 @check(requires=EVAL, cost="slow")
 def check_alignment(ctx: Context) -> Measurement | None:
-    """Output pixels lie over the input pixels they speak of: no shift by asymmetric padding or cropping."""
+    """Each output pixel lies over its input pixel: asymmetric padding or cropping shifts nothing."""
     capabilities = ctx.capabilities
     if capabilities.ndim == 2:
         _expect_in_place(ctx)

@@ -17,7 +17,7 @@ from unetzoo.errors import ConfigError
 
 @check(devices="both", core=True)
 def check_reset_classifier(ctx: Context) -> None:
-    """A new head has the number of classes, dtype, device and mode that are asked, and leaves the rest alone.
+    """A new head has the requested number of classes, and the network's dtype, device and mode; the rest is unchanged.
 
     A head that is made in float32 on the CPU fails in the next forward of a network that is elsewhere; one that is made
     in a frozen network must learn all the same.
@@ -191,7 +191,7 @@ def _moving_buffers(ctx: Context, model: nn.Module) -> list[str]:
 @check(core=True)
 @torch.no_grad()
 def check_features(ctx: Context) -> None:
-    """The channels and strides that the encoder declares for its features are those that it gives.
+    """The encoder's features have the channels and strides that it declares.
 
     Decoders, detection heads and feature pyramids are built from this list.
     """

@@ -15,7 +15,7 @@ from unetzoo.conformance.tracing import attributes, blame, brief, listing
 
 @check(requires=BACKWARD, devices="both")
 def check_two_steps(ctx: Context) -> None:
-    """Three optimizer steps in a row run, and the loss stays finite.
+    """Three optimizer steps run in a row, and the loss stays finite.
 
     A tensor that a forward keeps for the next one without `detach` drags the last step's graph along.
     """
@@ -84,7 +84,7 @@ def _grads(ctx: Context, model: nn.Module, x: Tensor, part: slice) -> dict[str, 
 
 @check(requires=BACKWARD, devices="both", core=True)
 def check_grad_checkpointing(ctx: Context) -> Measurement | None:
-    """Gradient checkpointing changes no gradient, and saves memory.
+    """Gradient checkpointing leaves the gradients unchanged and saves memory.
 
     The re-entrant kind silently freezes every layer that is fed by the image alone; recomputing dropout needs the
     generator's state of the first pass. Running statistics are exempt: the second pass updates them again.
