@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from unetzoo.checkpoints.loading import load_checkpoint
     from unetzoo.config.schema import ModelConfig
     from unetzoo.factory import create
+    from unetzoo.inference.predictor import Prediction, Predictor
     from unetzoo.network import DenseModel, Network
     from unetzoo.preprocessing import Preprocessing
     from unetzoo.pretrained import from_pretrained, save_pretrained
@@ -37,6 +38,8 @@ __all__ = [
     "ModelConfig",
     "Network",
     "PluginError",
+    "Prediction",
+    "Predictor",
     "Preprocessing",
     "Provenance",
     "UnetzooError",
@@ -58,6 +61,8 @@ _LAZY = {
     "ModelCard": "card",
     "ModelConfig": "config.schema",
     "Network": "network",
+    "Prediction": "inference.predictor",
+    "Predictor": "inference.predictor",
     "Preprocessing": "preprocessing",
     "Provenance": "applied",
     "create": "factory",

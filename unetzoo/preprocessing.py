@@ -68,6 +68,14 @@ class Preprocessing(BaseModel):
             raise ValueError("maximum: image needs an input_range")
         return self
 
+    @classmethod
+    def named(cls, name: Literal["image", "imagenet", "none"], *, ndim: int, channels: Order | None) -> Preprocessing:
+        """Normalization by the statistics of each image, by those of ImageNet, or none; volumes are not scaled."""
+        fixed = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD} if name == "imagenet" else {}
+        scaled = (0.0, 1.0) if ndim == 2 else None
+        given = {"ndim": ndim, "channels": channels, "input_range": scaled, "per_image": name == "image", **fixed}
+        return cls.model_validate(given)
+
     @property
     def needs_statistics(self) -> bool:
         """Whether the result depends on the whole image, and not pixel by pixel."""
