@@ -1,6 +1,6 @@
 """Planted defects against checks, and controls against checks: writes build/pages/conformance_kill_matrix.md.
 
-Run from the root: ``python -m benchmarks.kill_matrix [--scope subject|fast|all] [--jobs 2]``. A defect meets the gates,
+Run from the root: `python -m benchmarks.kill_matrix [--scope subject|fast|all] [--jobs 2]`. A defect meets the gates,
 its own check, and the checks of its subject, all fast checks, or all; a sound network the fast ones, or all.
 """
 
@@ -47,7 +47,7 @@ class Row:
 
 
 def chosen(own: str, scope: str) -> list[str]:
-    """The ids of the checks that a network meets: a defect planted for ``own``, or a sound one."""
+    """The ids of the checks that a network meets: a defect planted for `own`, or a sound one."""
     checks = all_checks()
     subject = next((check.subject for check in checks if check.id == own), None)
     met = {

@@ -11,10 +11,10 @@ Axes = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Capabilities:
-    """Declared or probed properties. Per-axis values have ``ndim`` entries and count pixels of the input.
+    """Declared or probed properties. Per-axis values have `ndim` entries and count pixels of the input.
 
-    A legal size is, on each axis, ``size_offset + k * divisor`` that is at least ``min_size`` (or exactly
-    ``fixed_size``); the output then measures ``size - margin``. ``None`` means that nothing is declared and the checks
+    A legal size is, on each axis, `size_offset + k * divisor` that is at least `min_size` (or exactly
+    `fixed_size`); the output then measures `size - margin`. `None` means that nothing is declared and the checks
     of that capability do not apply.
     """
 
@@ -26,7 +26,7 @@ class Capabilities:
     margin: Axes = (0, 0)
     """Input size less output size: 0 for padded networks, 184 for the unpadded U-Net of 2015."""
     deep_supervision: bool | None = None
-    """Training mode returns several tensors, by default or with the builder's option ``deep_supervision=True``."""
+    """Training mode returns several tensors, by default or with the builder's option `deep_supervision=True`."""
     outputs_train: int = 1
     """Number of tensors that training mode returns as built by default, finest first."""
     ds_strides: Axes | None = None
@@ -54,7 +54,7 @@ class Capabilities:
     zero_init_output: bool = False
     """The logits are zero at initialization by intention."""
     deterministic_cuda: bool = True
-    """A train step runs under ``torch.use_deterministic_algorithms`` on CUDA."""
+    """A train step runs under `torch.use_deterministic_algorithms` on CUDA."""
     tied: tuple[tuple[str, ...], ...] = ()
     """Groups of parameter names that share one tensor by intention."""
     reused: tuple[str, ...] = ()
@@ -64,13 +64,13 @@ class Capabilities:
     surrogate_gradients: bool = False
     """Some gradients are not those of the function by intention (a straight-through estimator)."""
     features: tuple[tuple[int, int], ...] | None = None
-    """(channels, stride) of each feature map of ``model.encoder``, finest first."""
+    """(channels, stride) of each feature map of `model.encoder`, finest first."""
     num_params: int | None = None
     macs: float | None = None
-    """Multiply-accumulate operations at ``macs_size``, batch of one."""
+    """Multiply-accumulate operations at `macs_size`, batch of one."""
     macs_size: Axes | None = None
     default_in_channels: int | None = None
-    """Input channels that ``num_params`` and ``macs`` were counted with; likewise ``default_num_classes``."""
+    """Input channels that `num_params` and `macs` were counted with; likewise `default_num_classes`."""
     default_num_classes: int | None = None
     casts: tuple[str, ...] = ()
     """Names of modules that compute in a floating type other than their input's by intention."""
@@ -85,14 +85,14 @@ class Capabilities:
         return tuple(s - m for s, m in zip(size, self.margin, strict=True))
 
     def legal(self, size: Axes) -> Axes:
-        """The smallest legal size that is at least ``size`` on every axis (``fixed_size`` where there is one)."""
+        """The smallest legal size that is at least `size` on every axis (`fixed_size` where there is one)."""
         if self.fixed_size is not None:
             return self.fixed_size
         rules = zip(size, self.min_size, self.divisor, self.size_offset, strict=True)
         return tuple(o + -(-(max(s, m) - o) // d) * d for s, m, d, o in rules)
 
     def declare(self, values: Mapping[str, object]) -> Capabilities:
-        """These capabilities with ``values`` declared; a single number stands for every axis.
+        """These capabilities with `values` declared; a single number stands for every axis.
 
         Raises ValueError for a name that is not a capability.
         """

@@ -1,7 +1,7 @@
 """What a conformance check is: its record, the registry, the outcomes it can raise, and how numbers are compared.
 
-**Writing a check.** A check is a plain function of one :class:`~unetzoo.conformance.context.Context` in
-``unetzoo/conformance/checks/<subject>.py``::
+**Writing a check.** A check is a plain function of one `Context` in
+`unetzoo/conformance/checks/<subject>.py`::
 
     @check(requires=FORWARD)
     def check_output_fresh(ctx: Context) -> Measurement | None:
@@ -12,21 +12,21 @@
         ctx.output(model, ctx.input(seed=2))
         return agree(first, kept, 0.0, "the first result after a second call")
 
-- It asks the context for everything: fresh models (``build``, ``train_model``, ``eval_model``), seeded inputs
-  (``input``), ``capabilities``, ``device``, ``tmp_path``. It keeps nothing between calls and depends on no other check;
+- It asks the context for everything: fresh models (`build`, `train_model`, `eval_model`), seeded inputs
+  (`input`), `capabilities`, `device`, `tmp_path`. It keeps nothing between calls and depends on no other check;
   global state and random generators are restored around it.
-- It fails by raising :class:`CheckFailed` (or through :func:`agree` or :func:`expect`) with a message from which the
+- It fails by raising `CheckFailed` (or through `agree` or `expect`) with a message from which the
   author can mend the network: module or parameter, input, expected, got, likely cause. Any other exception
   from the network is reported as a failure with its last frames, so an expected error must be caught narrowly.
-- It raises :class:`NotApplicable` when a capability rules it out, :class:`Unavailable` when a device or
+- It raises `NotApplicable` when a capability rules it out, `Unavailable` when a device or
   package is missing.
-- It returns the :class:`Measurement` that was held against the bound, or None where there is no figure.
-- Compare fail-closed: ``agree`` treats NaN as a disagreement. Semantics in float64, random cotangents
-  (``ctx.backward``), never ``mean()`` or ``sum()``.
+- It returns the `Measurement` that was held against the bound, or None where there is no figure.
+- Compare fail-closed: `agree` treats NaN as a disagreement. Semantics in float64, random cotangents
+  (`ctx.backward`), never `mean()` or `sum()`.
 - The first line of its docstring is shown in reports; write it as the property that holds, not as an action.
 
-**Writing its planted defect.** In ``tests/conformance/planted/<subject>.py`` a builder
-``f(in_channels, num_classes) -> nn.Module`` registered with the id that must catch it and a pattern that the
+**Writing its planted defect.** In `tests/conformance/planted/<subject>.py` a builder
+`f(in_channels, num_classes) -> nn.Module` registered with the id that must catch it and a pattern that the
 failure message must match, so that it is caught for the planted reason::
 
     @planted("check_output_fresh", because="first result")
@@ -64,7 +64,7 @@ GATES = (*EVAL, "check_backward_runs")
 
 
 class CheckFailed(AssertionError):
-    """The network breaks the property; ``measured`` and ``bound`` carry the figure, where there is one."""
+    """The network breaks the property; `measured` and `bound` carry the figure, where there is one."""
 
     def __init__(self, message: str, measured: float | None = None, bound: float | None = None) -> None:
         super().__init__(message)
@@ -134,7 +134,7 @@ def check(
     since: str = SUITE_VERSION,
     timeout: float = 300.0,
 ) -> Callable[[CheckFunction], CheckFunction]:
-    """Register a function ``check_*(ctx)`` under its own name; its module's name is its subject."""
+    """Register a function `check_*(ctx)` under its own name; its module's name is its subject."""
 
     def register(function: CheckFunction) -> CheckFunction:
         name, subject = function.__name__, function.__module__.rpartition(".")[2]
@@ -175,9 +175,9 @@ def disagreement(actual: Tensor, expected: Tensor) -> float:
 
 
 def agree(actual: Tensor, expected: Tensor, tolerance: float, what: str, hint: str = "") -> Measurement:
-    """Hold ``actual`` to ``expected``: same shape and dtype, and a relative difference of at most ``tolerance``.
+    """Hold `actual` to `expected`: same shape and dtype, and a relative difference of at most `tolerance`.
 
-    ``tolerance=0`` asks for bitwise equality. NaN never agrees. ``what`` names the compared thing, ``hint`` the likely
+    `tolerance=0` asks for bitwise equality. NaN never agrees. `what` names the compared thing, `hint` the likely
     cause; both go into the failure message. Raises CheckFailed; returns the figure held against the tolerance.
     """
     actual, expected = actual.detach(), expected.detach()

@@ -43,9 +43,9 @@ def limit_memory(gigabytes: float | None) -> None:
 
 
 def run_isolated(session: Session, memory_limit: float | None = None) -> Iterator[Capabilities | Result]:
-    """As ``suite.run``, in a fresh process that is replaced when a check kills it or runs out of time.
+    """As `suite.run`, in a fresh process that is replaced when a check kills it or runs out of time.
 
-    ``memory_limit`` in GiB of private memory. Raises ConfigError for a builder that cannot be sent to a process.
+    `memory_limit` in GiB of private memory. Raises ConfigError for a builder that cannot be sent to a process.
     """
     registered = {c.id: c for c in all_checks()}
     remaining = list(session.checks)

@@ -206,7 +206,7 @@ class Prober:
             RuntimeError,
             TypeError,
             ValueError,
-        ):  # no float64 or no graph in this network: other checks speak of it
+        ):  # no float64 or no graph in this network: other checks report it
             return {}
         found["receptive_field"] = radius
         found["global_context"] = everything if radius is None else False

@@ -1,5 +1,7 @@
-"""The pytest plugin: ``pytest --unetzoo=NAME`` makes every check of a network a test item. Inert, and free of torch,
-unless asked."""
+"""The pytest plugin: `pytest --unetzoo=NAME` makes every check of a network a test item.
+
+Without that option it does nothing and imports no torch.
+"""
 
 from __future__ import annotations
 

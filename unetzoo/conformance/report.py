@@ -32,8 +32,8 @@ class Result:
     """What one check found on one network.
 
     A failed check of level `advice` has the status `advice`, which does not fail the report.
-    ``message`` is the failure, ``reason`` why it was skipped (``not applicable: ...``, ``unavailable: ...``,
-    ``blocked by check_x``, ``excluded``) or why the failure was expected. ``measured`` is held against ``bound``.
+    `message` is the failure, `reason` why it was skipped (`not applicable: ...`, `unavailable: ...`,
+    `blocked by check_x`, `excluded`) or why the failure was expected. `measured` is held against `bound`.
     """
 
     check: str
@@ -54,7 +54,7 @@ class Result:
 
 
 class ConformanceError(AssertionError):
-    """Raised by ``check_model(..., on_failure='raise')``; carries the report."""
+    """Raised by `check_model(..., on_failure='raise')`; carries the report."""
 
     def __init__(self, report: Report) -> None:
         self.report = report
@@ -86,7 +86,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing failed; skipped checks do not count as passed, see ``counts``."""
+        """Whether nothing failed; skipped checks do not count as passed, see `counts`."""
         return not self.failures
 
     @property
@@ -155,18 +155,18 @@ class Report:
         return {**data, "ok": self.ok, "counts": self.counts, "environment": environment}
 
     def to_json(self, path: str | Path | None = None) -> str:
-        """The report as JSON text; written to ``path`` if given. A figure that is not finite becomes a string."""
+        """The report as JSON text; written to `path` if given. A figure that is not finite becomes a string."""
         text = json.dumps(_finite(self.to_dict()), indent=2, allow_nan=False)
         return _written(text, path)
 
     def to_junit(self, path: str | Path | None = None) -> str:
-        """The report as JUnit XML, which every CI service shows; written to ``path`` if given."""
+        """The report as JUnit XML, which every CI service shows; written to `path` if given."""
         from unetzoo.conformance.rendering import junit
 
         return _written(junit([self]), path)
 
     def to_html(self, path: str | Path | None = None) -> str:
-        """The report as one self-contained HTML page; written to ``path`` if given."""
+        """The report as one self-contained HTML page; written to `path` if given."""
         from unetzoo.conformance.rendering import html_page
 
         return _written(html_page([self]), path)

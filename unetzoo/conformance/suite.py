@@ -91,15 +91,15 @@ def check_model(
         device: default `"cpu"`, or `"cuda"` for that profile. On CUDA, `"full"` runs the device-dependent checks there
             and adds those that need it.
         checks, exclude: ids or shell patterns of checks to run and to leave out; default: all of the profile, none.
-        expected_failures: reason by check id. Strict: one that passes is an ``unexpected_pass`` and counts as failure.
-        on_failure: ``"raise"`` raises ConformanceError, with the whole report, after all checks have run.
+        expected_failures: reason by check id. Strict: one that passes is an `unexpected_pass` and counts as failure.
+        on_failure: `"raise"` raises ConformanceError, with the whole report, after all checks have run.
         ndim, size: number of spatial axes, and the input size for most checks; probed and chosen when not given.
         in_channels, num_classes: what the network is built with unless a check varies them.
         options: further keyword arguments of the builder, or options of `create`.
-        capabilities: declared values of :class:`Capabilities` by name; the rest is probed.
+        capabilities: declared values of `Capabilities` by name; the rest is probed.
         seed: of all weights and inputs.
         isolate: run in a process of its own, so that a check that hangs, crashes the interpreter or exhausts
-            ``memory_limit`` (GiB) is reported and the others still run. The builder must be importable.
+            `memory_limit` (GiB) is reported and the others still run. The builder must be importable.
         progress: called with the network's name and each result as it comes.
 
     Raises:
@@ -158,7 +158,7 @@ def make_session(
     capabilities: Mapping[str, object] | None = None,
     seed: int = 0,
 ) -> Session:
-    """The session of these options, validated; arguments as of :func:`check_model`."""
+    """The session of these options, validated; arguments as of `check_model`."""
     if profile not in PROFILES:
         raise ConfigError(f"unknown profile {profile!r}; expected one of {', '.join(PROFILES)}")
     device = device or ("cuda" if profile == "cuda" else "cpu")
@@ -279,7 +279,7 @@ def _execute(session: Session, check: Check) -> Result:
             status, reason = "skipped", f"not applicable: {why}"
         except Unavailable as why:
             status, reason = "skipped", f"unavailable: {why}"
-        except Exception as error:  # anything a network raises is its failure, told with the place it came from
+        except Exception as error:  # anything a network raises is its failure, reported with the place it came from
             status, message = "failed", describe(error)
     seconds = time.perf_counter() - start
     return outcome(check, status, message=message, reason=reason, seconds=seconds, measured=measured, bound=bound)

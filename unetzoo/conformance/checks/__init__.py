@@ -1,1 +1,1 @@
-"""The checks, one file a subject; see :mod:`unetzoo.conformance.check` for how to write one."""
+"""The checks, one file a subject; see `check` for how to write one."""

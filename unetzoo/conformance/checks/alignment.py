@@ -1,4 +1,4 @@
-"""Alignment: output pixels lie over the input pixels they speak of."""
+"""Alignment: output pixels lie over the input pixels that they classify."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WHOLE = 0.1
 
 @check(requires=EVAL, cost="slow")
 def check_alignment(ctx: Context) -> Measurement | None:
-    """Output pixels lie over the input pixels they speak of: no shift by asymmetric padding or cropping."""
+    """Each output pixel lies over its input pixel: asymmetric padding or cropping shifts nothing."""
     capabilities = ctx.capabilities
     if capabilities.ndim == 2:
         _expect_in_place(ctx)
@@ -215,7 +215,7 @@ def _block(ctx: Context, out: Tensor, axis: int, start: int | None = None) -> tu
 
 
 def _centroid(gradient: Tensor, axis: int, center: float) -> tuple[float, float]:
-    """How far from ``center`` a gradient lies along the axis, on average over the images, and three standard errors."""
+    """How far from `center` a gradient lies along the axis, on average over the images, and three standard errors."""
     profiles = gradient.abs().movedim(axis + 2, 1).flatten(2).sum(2)
     centroids = (profiles * torch.arange(profiles.shape[1])).sum(1) / profiles.sum(1)
     return float(centroids.mean()) - center, 3 * float(centroids.std()) / math.sqrt(len(centroids))

@@ -25,7 +25,7 @@ Change: TypeAlias = "tuple[str, tuple[int, ...]]"
 
 @check(requires=GATES, core=True)
 def check_deepcopy(ctx: Context) -> Measurement | None:
-    """``copy.deepcopy`` gives an equal, independent network, fresh and in the middle of a training step.
+    """`copy.deepcopy` gives an equal, independent network, before and in the middle of a training step.
 
     Averaged weights are kept in a deep copy. A graph or closure that the network holds makes it fail, or tie both.
     """
@@ -34,7 +34,7 @@ def check_deepcopy(ctx: Context) -> Measurement | None:
 
 @check(requires=GATES)
 def check_pickle(ctx: Context) -> Measurement | None:
-    """Pickling and unpickling gives an equal, independent network, fresh and in the middle of a training step.
+    """Pickling and unpickling gives an equal, independent network, before and in the middle of a training step.
 
     Worker processes are sent the network this way. Lambdas, local classes, locks and open graphs refuse.
     """
@@ -118,7 +118,7 @@ def _tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
 
 @check(requires=EVAL, core=True)
 def check_save_pretrained(ctx: Context) -> Measurement | None:
-    """``save_pretrained`` and ``from_pretrained`` restore the same network, and any reader finds the same tensors.
+    """`save_pretrained` and `from_pretrained` restore the same network, and any reader finds the same tensors.
 
     An option that the configuration forgets builds another network from the same weights.
     """
@@ -155,7 +155,7 @@ def check_save_pretrained(ctx: Context) -> Measurement | None:
 
 @check(requires=EVAL, core=True)
 def check_changed_roundtrip(ctx: Context) -> Measurement | None:
-    """After each public change of a model (new head, freeze, checkpointing, loaded weights) it still saves and loads.
+    """A model saves and loads after each public change: a new head, freezing, checkpointing, loaded weights.
 
     The changes follow each other, each on what the one before was saved and loaded as: a head that the configuration
     forgets, or keys that a wrapper renames, show in the next load alone.

@@ -38,7 +38,7 @@ _Rank = Callable[[Context, int, int], _Report]
 
 @check(requires=BACKWARD, cost="slow")
 def check_ddp(ctx: Context) -> Measurement:
-    """Two DistributedDataParallel processes train without ``find_unused_parameters`` and stay equal.
+    """Two DistributedDataParallel processes train without `find_unused_parameters` and stay equal.
 
     A parameter that one step leaves unused, for good or by chance, stops the reducer; one that forward changes itself
     drifts apart between the replicas.
@@ -47,11 +47,11 @@ def check_ddp(ctx: Context) -> Measurement:
         raise Unavailable("needs torch.distributed with gloo")
     reports, errors = _launch(ctx, _train_replica, world_size=2)
     # The other process only hears that the connection is lost: the reducer's own words are the evidence.
-    told = [e for e in errors if not any(word in e.lower() for word in ("connection", "timed out", "peer"))]
+    reasons = [e for e in errors if not any(word in e.lower() for word in ("connection", "timed out", "peer"))]
     expect(
-        not told,
-        f"DistributedDataParallel failed: {brief(told[0], 250) if told else ''}. Forward must use every parameter in "
-        "every step, once: check_param_grads names those it does not",
+        not reasons,
+        f"DistributedDataParallel failed: {brief(reasons[0], 250) if reasons else ''}. Forward must use every "
+        "parameter in every step, once: check_param_grads names those it does not",
     )
     if errors or len(reports) < 2:
         raise Unavailable(f"the processes gave no result: {'; '.join(errors) or 'timed out'}")
@@ -59,7 +59,7 @@ def check_ddp(ctx: Context) -> Measurement:
     expect(
         not differing,
         f"after 8 steps the replicas differ in {listing(differing)}. Forward or a hook changes these, or the reducer "
-        "was not told of them when the network was wrapped",
+        "did not know them when the network was wrapped",
         len(differing),
         0,
     )
@@ -82,7 +82,7 @@ def _train_replica(ctx: Context, rank: int, world_size: int) -> _Report:
 
 @check(requires=GATES, devices="both", level="should", cost="slow")
 def check_sync_bn(ctx: Context) -> Measurement | None:
-    """Converted to SyncBatchNorm the eval outputs stay, and on CUDA two processes equal one on the joint batch.
+    """SyncBatchNorm keeps the eval outputs; on CUDA, two processes match one on the joint batch.
 
     The conversion replaces every subclass of BatchNorm by the plain one, and loses what it did besides.
     """
@@ -123,7 +123,7 @@ def _sync_replica(ctx: Context, rank: int, world_size: int) -> _Report:
 
 @check(requires=BACKWARD, devices="cuda", level="advice", cost="slow")
 def check_fsdp(ctx: Context) -> Measurement | None:
-    """Sharded with ``fully_shard``, block by block, one training step equals that of the plain network.
+    """A training step sharded block by block with `fully_shard` matches that of the plain network.
 
     A layer that is called around its block's forward meets parameters that are not gathered.
     """
@@ -162,7 +162,7 @@ def _step(ctx: Context, model: nn.Module) -> None:
 
 
 def _launch(ctx: Context, work: _Rank, world_size: int) -> tuple[list[_Report], list[str]]:
-    """Run ``work`` in processes of one group; what those that finished report, and the errors of the others."""
+    """Run `work` in processes of one group; what those that finished report, and the errors of the others."""
     # A fork is quick and needs nothing pickled, but CUDA's and autograd's threads do not survive one.
     method = "fork" if sys.platform == "linux" and not torch.cuda.is_available() else "spawn"
     if multiprocessing.current_process().daemon:

@@ -1,4 +1,4 @@
-"""Export: ``torch.export``, ONNX and the older formats give the same function, at other sizes too."""
+"""Export: `torch.export`, ONNX and the older formats give the same function, at other sizes too."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _HINT = (
 @check(requires=EVAL, level="should", core=True)
 @torch.no_grad()
 def check_export(ctx: Context) -> Measurement | None:
-    """``torch.export`` captures the network, and the program equals it on other inputs too.
+    """`torch.export` captures the network, and the program matches it on other inputs.
 
     A branch on values cannot be captured, or is frozen the way the example went.
     """
@@ -38,9 +38,9 @@ def check_export(ctx: Context) -> Measurement | None:
 @check(requires=EVAL, level="should", cost="slow")
 @torch.no_grad()
 def check_export_dynamic(ctx: Context) -> Measurement | None:
-    """A program exported with dynamic batch and sizes equals the network at other batches and sizes.
+    """A program exported with dynamic batch and spatial sizes matches the network at other sizes.
 
-    ``int()``, numpy and arithmetic on a cached size turn the example's size into a constant of the program.
+    `int()`, numpy and arithmetic on a cached size turn the example's size into a constant of the program.
     """
     ctx.require(
         _sizes_vary(ctx), "declares a fixed size, or is 1-D, where torch itself fixes the size of a max pooling"
@@ -53,7 +53,7 @@ def check_export_dynamic(ctx: Context) -> Measurement | None:
 @check(requires=EVAL, level="advice", cost="slow", timeout=600)
 @torch.no_grad()
 def check_onnx(ctx: Context) -> Measurement | None:
-    """Exported to ONNX with dynamic axes, onnxruntime gives the network's logits and classes, at another size too."""
+    """Exported to ONNX with dynamic axes, onnxruntime gives the same logits and classes, at another size too."""
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
     if missing:
         raise Unavailable(f"needs the packages {', '.join(missing)}: pip install unetzoo[export]")
@@ -85,7 +85,7 @@ def check_onnx(ctx: Context) -> Measurement | None:
 @check(requires=EVAL, level="advice")
 @torch.no_grad()
 def check_jit_trace(ctx: Context) -> Measurement | None:
-    """A ``torch.jit.trace`` equals the network at the traced size (deprecated in torch, but in use)."""
+    """A `torch.jit.trace` matches the network at the traced size (deprecated in torch, but in use)."""
     model, x = ctx.eval_model(dtype=torch.float32), ctx.input(dtype=torch.float32)
     with blame("torch.jit.trace", _HINT), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -96,7 +96,7 @@ def check_jit_trace(ctx: Context) -> Measurement | None:
 @check(requires=EVAL, devices="both", level="advice", cost="slow", timeout=900)
 @torch.no_grad()
 def check_aoti(ctx: Context) -> Measurement | None:
-    """An AOTInductor package of the exported network loads and agrees."""
+    """An AOTInductor package of the exported network loads and matches it."""
     ctx.require("aoti" in ctx.capabilities.supports, "does not declare aoti")
     compiler = os.environ.get("CXX", "g++")
     if shutil.which(compiler) is None:

@@ -1,4 +1,4 @@
-"""The network as a pure function of its parameters: ``torch.func`` and everything that swaps tensors from outside."""
+"""The network as a pure function of its parameters: `torch.func` and everything that swaps tensors from outside."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from unetzoo.conformance.tracing import blame, listing
 
 @check(requires=EVAL)
 def check_functional_call(ctx: Context) -> Measurement:
-    """``torch.func.functional_call`` with other parameters equals copying them into the network.
+    """`torch.func.functional_call` with other parameters matches copying them into the network.
 
-    An alias taken in ``__init__`` keeps the old tensor: exponential moving averages, meta-learning, ``torch.func``
-    and ``load_state_dict(assign=True)`` then silently run the old weights.
+    An alias taken in `__init__` keeps the old tensor: exponential moving averages, meta-learning, `torch.func`
+    and `load_state_dict(assign=True)` then silently run the old weights.
     """
     # In float32 as built: a cast would cut a buffer's aliases, and hide them here.
     model, other = ctx.eval_model(dtype=torch.float32), ctx.eval_model(dtype=torch.float32, seed=1)
@@ -55,7 +55,7 @@ def _copied(ctx: Context, model: nn.Module, tensors: dict[str, Tensor], x: Tenso
 
 @check(requires=GATES, level="advice")
 def check_vmap_jvp(ctx: Context) -> Measurement | None:
-    """``torch.func.vmap`` over samples equals the batch, and forward- and reverse-mode derivatives agree.
+    """`torch.func.vmap` over samples matches the batch, and forward- and reverse-mode derivatives agree.
 
     Ensembles, per-sample gradients and Hessian-vector products are built on these.
     """

@@ -24,9 +24,9 @@ def _channels_last(ctx: Context) -> torch.memory_format:
 
 @check(requires=GATES, devices="both")
 def check_channels_last(ctx: Context) -> Measurement | None:
-    """Channels-last, transposed, strided and expanded inputs, and a channels-last network, give the same as contiguous.
+    """Channels-last, transposed, strided and expanded inputs, and a channels-last network, match contiguous ones.
 
-    ``view`` refuses such tensors, and code that reads memory in the order of NCHW gives wrong numbers. In float64 for
+    `view` refuses such tensors, and code that reads memory in the order of NCHW gives wrong numbers. In float64 for
     the values, and in float32, where the CPU keeps a 3-D layout that float64 drops; outputs and gradients are compared.
     Another layout sums in another order: in float32 it may be ten times as far from float64 as the contiguous run is.
     """

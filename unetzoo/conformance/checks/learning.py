@@ -44,7 +44,7 @@ def check_overfit(ctx: Context) -> Measurement:
 
 @check(requires=BACKWARD, devices="cuda", cost="slow")
 def check_train_amp(ctx: Context) -> Measurement:
-    """In float16 autocast with a gradient scaler the loss halves, and no step after the second is skipped.
+    """Under float16 autocast with a gradient scaler the loss halves, and no step after the second is skipped.
 
     It has 40 steps of Adam at 0.01: networks whose logits begin at zero take 20 in float32. A skipped step is one whose
     gradients overflowed: the scaler lowers its scale and tries again.

@@ -16,7 +16,7 @@ from unetzoo.conformance.tracing import attributes, listing
 
 @check(requires=BACKWARD, devices="both")
 def check_memory_leak(ctx: Context) -> Measurement:
-    """Training steps and eval forwards leave nothing behind: no tensor, no graph, no growing list.
+    """Training steps and eval forwards leave nothing in memory: no tensor, no graph, no growing list.
 
     A list of features or losses that is only appended to ends a long run out of memory.
     """
@@ -95,7 +95,7 @@ def _lengths(model: nn.Module) -> dict[str, int]:
 
 @check(requires=BACKWARD)
 def check_hook_growth(ctx: Context) -> None:
-    """The number of hooks stays the same over training steps and eval forwards.
+    """The number of hooks is constant over training steps and eval forwards.
 
     A hook that is registered in forward runs once more with every step.
     """
