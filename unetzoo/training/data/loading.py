@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from unetzoo.images.reading import read_placement
 from unetzoo.preprocessing import Preprocessing
 from unetzoo.training.data.classes import ClassTable
 from unetzoo.training.data.config import DataConfig
 from unetzoo.training.data.errors import DataError
 from unetzoo.training.data.layout import find_entries
-from unetzoo.training.data.reading import read_placement
 from unetzoo.training.data.samples import SegmentationFolder
 from unetzoo.training.data.verifying import Progress, verify
 
