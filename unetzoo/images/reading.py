@@ -166,9 +166,8 @@ def _read_npz(path: Path, role: Role) -> Array:
             return archive[role]
         if len(archive.files) == 1:
             return archive[archive.files[0]]
-        raise InputError(
-            f"{path}: expected an array named {role!r}, or one array alone; got {', '.join(archive.files)}"
-        )
+        names = ", ".join(archive.files)
+        raise InputError(f"{path}: expected an array named {role!r}, or one array alone; got {names}")
 
 
 def _with_channels(array: Array, path: Path, ndim: int) -> Array:
