@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from unetzoo.analysis.operations import ModuleTrace
 from unetzoo.conformance.check import CheckFailed, Unavailable
-from unetzoo.conformance.tracing import ModuleTrace, attributes, blame, brief, listing
+from unetzoo.conformance.tracing import attributes, blame, brief, listing
 
 HELD = [torch.zeros(1)]
 

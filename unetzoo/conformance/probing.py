@@ -9,11 +9,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from unetzoo.analysis.paths import GLOBAL, map_stride, path_spectrum
 from unetzoo.card import ModelCard
 from unetzoo.conformance.capabilities import Axes, Capabilities
 from unetzoo.conformance.check import CheckFailed
 from unetzoo.conformance.context import Builder, perturb_parameters, tensors_in, warm_statistics
-from unetzoo.conformance.paths import GLOBAL, map_stride, path_spectrum
 from unetzoo.conformance.reach import affordable, long_image, period, receptive_field, shift_error, space
 from unetzoo.nn.dims import per_axis
 

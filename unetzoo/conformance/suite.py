@@ -26,7 +26,7 @@ from unetzoo.conformance.sandbox import sandbox, set_tf32
 from unetzoo.conformance.subject import ModelLike, Subject, resolve
 from unetzoo.errors import ConfigError
 
-Progress: TypeAlias = Callable[[str, Result], None]
+ResultCallback: TypeAlias = Callable[[str, Result], None]
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def check_model(
     seed: int = 0,
     isolate: bool = False,
     memory_limit: float | None = None,
-    progress: Progress | None = None,
+    progress: ResultCallback | None = None,
 ) -> Report:
     """Hold a network to the contract, check by check, and report what was found.
 

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from unetzoo.applied import Classes
 from unetzoo.errors import ConfigError, InputError
-from unetzoo.inference.exact import ExactPlan
-from unetzoo.inference.geometry import Window, index
 from unetzoo.inference.images import Geometry, Image, open_source
 from unetzoo.inference.outputs import Output, WritableArray, is_windowed, write_labels
+from unetzoo.inference.plan.exact import ExactPlan
+from unetzoo.inference.plan.geometry import Window, index
 from unetzoo.inference.planning import plan_exact
+from unetzoo.inference.run.tta import Symmetries, TestTimeAugmentation
 from unetzoo.inference.tiled import DEFAULT_TILE, Kind, Mode, predict_tiled
-from unetzoo.inference.tta import Symmetries, TestTimeAugmentation
 from unetzoo.network import DenseModel
 from unetzoo.preprocessing import Preprocessing, Statistics
 from unetzoo.pretrained import from_pretrained

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
+from unetzoo.analysis.operations import ModuleTrace, Operations
 from unetzoo.conformance.check import EVAL, MODES, CheckFailed, Measurement, agree, check, expect, worst
 from unetzoo.conformance.context import Context
 from unetzoo.conformance.failure import describe
 from unetzoo.conformance.sandbox import GlobalState, seed_generators
 from unetzoo.conformance.shapes import REFUSALS
-from unetzoo.conformance.tracing import ModuleTrace, Operations, listing
+from unetzoo.conformance.tracing import listing
 
 MOST_INTERRUPTS = 16
 

@@ -7,10 +7,10 @@ import math
 import torch
 from torch import Tensor, nn
 
+from unetzoo.analysis.paths import GLOBAL, path_spectrum
 from unetzoo.conformance.capabilities import Axes, Capabilities
 from unetzoo.conformance.check import EVAL, CheckFailed, Measurement, agree, check, expect, worst
 from unetzoo.conformance.context import Context
-from unetzoo.conformance.paths import GLOBAL, path_spectrum
 from unetzoo.conformance.reach import extent, period, shift_error, space
 
 LONG = {1: 1100, 2: 1100, 3: 160}
