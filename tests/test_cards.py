@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import unetzoo
-from unetzoo.analysis.cost import summarize
+from unetzoo.summary import summarize
 
 NAMES = unetzoo.list_models()
 

@@ -19,6 +19,7 @@ from unetzoo.nn import dims
 from unetzoo.nn.checkpointing import checkpointing
 from unetzoo.nn.resampling import interpolate_antialiased
 
+KEPT = 64  # networks whose unused parameters are remembered, the latest
 _UNUSED: dict[str, tuple[tuple[str, ...], Mapping[str, object]]] = {}
 
 
@@ -109,6 +110,8 @@ class WrappedModel(DenseModel):
             image = torch.empty(2, self.in_channels, *size, device="meta")
             # Kept with its options, so that no other object comes by the id of one of them.
             _UNUSED[key] = tuple(unused_parameters(self, image)), built_from
+            if len(_UNUSED) > KEPT:
+                del _UNUSED[next(iter(_UNUSED))]
         self._unused, _ = _UNUSED[key]
         self._set_aside()
 

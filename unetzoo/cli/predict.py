@@ -57,6 +57,9 @@ def predict(
     tile: Annotated[
         int | None, typer.Option(min=1, help="Pixels along an axis that one run sees; 1024, or 160 in 3-D.")
     ] = None,
+    mirror_ends: Annotated[
+        bool, typer.Option("--mirror-ends", help="For exact: extend images to a multiple of the model's stride.")
+    ] = False,
     tta: Annotated[Symmetries, typer.Option(help="Average over mirrored, or also turned, images.")] = Symmetries.none,
     normalize: Annotated[
         Normalization | None, typer.Option(help="What images are put through; by default as in training.")
@@ -73,7 +76,12 @@ def predict(
     if normalize is not None:
         network.preprocessing = normalize.preprocessing(network.ndim, network.in_channels)
     predictor = Predictor(
-        network, mode=mode.value if mode else None, tile=tile, tta=tta.value, device=device or default_device()
+        network,
+        mode=mode.value if mode else None,
+        tile=tile,
+        mirror_ends=mirror_ends,
+        tta=tta.value,
+        device=device or default_device(),
     )
     out.mkdir(parents=True, exist_ok=True)
     console = Console()

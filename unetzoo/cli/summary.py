@@ -19,8 +19,8 @@ def summary(
     as_json: Json = False,
 ) -> None:
     """Show the modules of a model with their parameters and output sizes, and the FLOPs of one image."""
-    from unetzoo.analysis.cost import summarize
     from unetzoo.factory import create
+    from unetzoo.summary import summarize
 
     result = summarize(lambda: create(name, **parse_overrides(option or [])), size=size, depth=depth)
     if as_json:
