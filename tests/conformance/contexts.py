@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from unetzoo.conformance.capabilities import Capabilities
+from unetzoo.capabilities import Capabilities
 from unetzoo.conformance.context import Builder, Context
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conformance.contexts import context
 from tests.conformance.controls import plain
-from unetzoo.conformance.capabilities import Capabilities
+from unetzoo.capabilities import Capabilities
 from unetzoo.conformance.check import NotApplicable
 from unetzoo.conformance.checks.cuda import _excused
 

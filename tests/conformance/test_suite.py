@@ -337,5 +337,5 @@ def test_a_kernel_that_torch_lacks_is_no_fault_of_the_network() -> None:
 @pytest.mark.parametrize(("ndim", "least"), [(2, 9), (3, 7)])
 def test_the_smallest_size_is_what_the_network_says_for_its_dimensions(ndim: int, least: int) -> None:
     parts = {"encoder": {"name": "conv", "channels": [4, 8]}, "decoder": "unet", "head": "conv"}
-    config = {**parts, "card": {"min_size": 9}, "in_3d": {"card": {"min_size": 7}}}
+    config = {**parts, "capabilities": {"min_size": 9}, "in_3d": {"capabilities": {"min_size": 7}}}
     assert probe(Created(config, ndim), 3, 2, {"ndim": ndim}, seed=0).min_size == (least,) * ndim

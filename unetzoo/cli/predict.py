@@ -70,7 +70,7 @@ def predict(
     network = trained.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     predictor = Predictor(
         trained,
-        mode=mode.value if mode else "mirror" if network.card and network.card.unpadded else "exact",
+        mode=mode.value if mode else "mirror" if any(network.capabilities.margin) else "exact",
         tile=tile,
         tta=None if tta is Symmetries.none else TestTimeAugmentation(network, symmetries=tta.value),
         probabilities=probabilities,

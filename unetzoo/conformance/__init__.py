@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from unetzoo.conformance.capabilities import Capabilities as Capabilities
+    from unetzoo.capabilities import Capabilities as Capabilities
     from unetzoo.conformance.check import all_checks as all_checks
     from unetzoo.conformance.parametrize import parametrize_with_checks as parametrize_with_checks
     from unetzoo.conformance.report import ConformanceError as ConformanceError

@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from unetzoo.conformance.capabilities import Axes, Capabilities
+from unetzoo.capabilities import Axes, Capabilities
 from unetzoo.conformance.check import CheckFailed, NotApplicable, Unavailable
 
 

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pickle import PicklingError
 
-from unetzoo.conformance.capabilities import Capabilities
+from unetzoo.capabilities import Capabilities
 from unetzoo.conformance.check import GATES, all_checks
 from unetzoo.conformance.probing import default_size
 from unetzoo.conformance.report import Result

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from unetzoo.conformance.capabilities import Axes, Capabilities
+from unetzoo.capabilities import Axes, Capabilities
 from unetzoo.conformance.context import tensors_in
 from unetzoo.conformance.tracing import Operations
 

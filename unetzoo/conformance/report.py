@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from unetzoo.conformance.capabilities import Capabilities
+from unetzoo.capabilities import Capabilities
 from unetzoo.conformance.check import SUITE_VERSION, Level
 from unetzoo.files import write_text
 

@@ -125,16 +125,13 @@ def _of_card(source: str | Path | Mapping[str, object], ndim: object, *, counted
         return {}
     card = unetzoo.info(source)
     ndim = ndim or min(card.ndim)
-    capabilities: dict[str, object] = {"ndim": ndim}
-    if card.unpadded is None:
-        capabilities |= {"divisor": 1, "size_offset": 0, "margin": 0}
-    else:
-        rule = card.unpadded
-        capabilities |= {"divisor": rule.divisor, "size_offset": rule.offset % rule.divisor, "margin": rule.margin}
+    capabilities: dict[str, object] = {"divisor": 1, "size_offset": 0, "margin": 0}  # any size, unless declared
+    capabilities |= {**card.capabilities.stated(), "ndim": ndim}
+    capabilities.pop("min_size", None)
     sizes = card.sizes
     if counted and sizes is not None and sizes.ndim == ndim:
         capabilities |= {"default_in_channels": sizes.in_channels, "default_num_classes": sizes.num_classes}
         capabilities["num_params"] = sizes.params
         if sizes.flops is not None and sizes.input is not None:
             capabilities |= {"macs": sizes.flops / 2, "macs_size": sizes.input}
-    return {**capabilities, **card.capabilities}
+    return capabilities

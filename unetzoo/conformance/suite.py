@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 
 import torch
 
-from unetzoo.conformance.capabilities import Axes, Capabilities
+from unetzoo.capabilities import Axes, Capabilities
 from unetzoo.conformance.check import PROFILES, Check, CheckFailed, NotApplicable, Profile, Unavailable, all_checks
 from unetzoo.conformance.context import Context
 from unetzoo.conformance.failure import describe

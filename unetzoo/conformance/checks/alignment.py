@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unetzoo.conformance.capabilities import Axes
+from unetzoo.capabilities import Axes
 from unetzoo.conformance.check import EVAL, Measurement, check, expect
 from unetzoo.conformance.context import Context
 from unetzoo.conformance.paths import GLOBAL, path_gradients

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from unetzoo.conformance.capabilities import Axes
+from unetzoo.capabilities import Axes
 from unetzoo.conformance.check import GATES, CheckFailed, Measurement, agree, check, worst
 from unetzoo.conformance.context import Context, tensors_in
 from unetzoo.conformance.tracing import blame, brief

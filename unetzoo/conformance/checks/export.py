@@ -13,7 +13,7 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor, nn
 
-from unetzoo.conformance.capabilities import Axes
+from unetzoo.capabilities import Axes
 from unetzoo.conformance.check import EVAL, Measurement, Unavailable, agree, check, expect, worst
 from unetzoo.conformance.context import Context, tensors_in
 from unetzoo.conformance.tracing import blame

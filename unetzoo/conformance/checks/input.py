@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from unetzoo.conformance.capabilities import Axes
+from unetzoo.capabilities import Axes
 from unetzoo.conformance.check import EVAL, CheckFailed, Measurement, NotApplicable, agree, check, expect
 from unetzoo.conformance.context import Context
 from unetzoo.conformance.failure import describe

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from unetzoo.conformance.capabilities import Axes
+from unetzoo.capabilities import Axes
 from unetzoo.conformance.check import EVAL, Measurement, check, disagreement, expect
 from unetzoo.conformance.context import Context
 from unetzoo.conformance.reach import period

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from unetzoo.conformance.capabilities import Axes, Capabilities
+from unetzoo.capabilities import Axes, Capabilities
 from unetzoo.conformance.check import EVAL, CheckFailed, Measurement, agree, check, expect, worst
 from unetzoo.conformance.context import Context
 from unetzoo.conformance.paths import GLOBAL, path_spectrum
