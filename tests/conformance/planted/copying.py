@@ -149,6 +149,40 @@ class SavesParametersOnly(Saved):
         return {n: p.detach() for n, p in self.named_parameters()}
 
 
+@planted("check_changed_roundtrip", because=r"loading after .*reset_head\(5\) raised RuntimeError.*head\.weight")
+class ForgetsNewHead(Saved):
+    """Makes a new head, and saves the number of classes it was built with."""
+
+    def reset_head(self, num_classes: int) -> None:
+        self.head = nn.Conv2d(self.head.in_channels, num_classes, 1).to(self.head.weight)
+
+
+@planted("check_changed_roundtrip", because=r"saving and loading after .*set_gradient_checkpointing")
+class WrapsItsBlocks(SmallUNet):
+    """Puts its blocks into another module for checkpointing, which renames their keys."""
+
+    def set_gradient_checkpointing(self, enable: bool) -> None:
+        self.encoder = nn.ModuleList(nn.Sequential(block) for block in self.encoder)
+
+
+@planted("check_changed_roundtrip", because=r"after .*reset_head\(5\) a training output has 2 channels, not 5")
+class LeavesAuxiliaryHead(SmallUNet):
+    """Makes a new head, and not the one of its deep supervision."""
+
+    def __init__(self, in_channels: int, num_classes: int, deep_supervision: bool = False) -> None:
+        super().__init__(in_channels, num_classes)
+        self.auxiliary = nn.Conv2d(4, num_classes, 1) if deep_supervision else None
+
+    def forward(self, x: Tensor) -> Any:
+        logits = super().forward(x)
+        if self.auxiliary is None or not self.training:
+            return logits
+        return [logits, self.auxiliary(self.encode(x)[0])]
+
+    def reset_head(self, num_classes: int) -> None:
+        self.head = nn.Conv2d(4, num_classes, 1).to(self.head.weight)
+
+
 class WakesUp(nn.BatchNorm2d):
     """Is in training mode once it is copied."""
 

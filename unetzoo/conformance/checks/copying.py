@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import json
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +16,11 @@ from torch.nn.utils import parametrize
 from unetzoo.conformance.check import EVAL, GATES, CheckFailed, Measurement, agree, check, expect, worst
 from unetzoo.conformance.context import Context
 from unetzoo.conformance.tracing import blame, brief, listing
+from unetzoo.errors import ConfigError
 from unetzoo.network import DenseModel
 from unetzoo.pretrained import from_pretrained
+
+Change: TypeAlias = "tuple[str, tuple[int, ...]]"
 
 
 @check(requires=GATES, core=True)
@@ -147,6 +151,81 @@ def check_save_pretrained(ctx: Context) -> Measurement | None:
         return agree(
             ctx.output(restored.double(), x), out, 1e-12, "the output after save_pretrained and from_pretrained"
         )
+
+
+@check(requires=EVAL, core=True)
+def check_changed_roundtrip(ctx: Context) -> Measurement | None:
+    """After each public change of a model (new head, freeze, checkpointing, loaded weights) it still saves and loads.
+
+    The changes follow each other, each on what the one before was saved and loaded as: a head that the configuration
+    forgets, or keys that a wrapper renames, show in the next load alone.
+    """
+    found = list(_roundtrips(ctx, _CHANGES))
+    if "deep_supervision" in ctx.capabilities.supports:
+        found += _roundtrips(ctx, _CHANGES[-2:], deep_supervision=True)
+    return worst(found)
+
+
+def _roundtrips(
+    ctx: Context, changes: Sequence[tuple[str, tuple[int, ...]]], **options: object
+) -> Iterator[Measurement]:
+    model = ctx.eval_model(dtype=torch.float32, **options).cpu()  # type: ignore[arg-type]
+    weights = ctx.build(seed=1, **options).state_dict()  # type: ignore[arg-type]
+    classes, done = ctx.num_classes, f"{options} and " if options else ""
+    for name, value in changes:
+        method = getattr(model, name, None)
+        if not callable(method):
+            continue
+        try:
+            method(*([weights] if name == "load_state_dict" else value))
+        except (NotImplementedError, ConfigError):
+            continue  # a base class has the method for all, and this network refuses it
+        classes = int(value[0]) if name.startswith("reset_") else classes
+        done += f"{name}({', '.join(map(str, value))})"
+        model.eval()
+        outputs = _every_output(ctx, model, classes, done)
+        folder = ctx.tmp_path / f"{len(options)}{len(done)}"
+        with blame(f"saving and loading after {done}", "The change is not in what was saved, or has renamed the keys"):
+            load = _save(model, folder)
+            if load is not None:
+                twin = load(folder)
+            else:
+                twin = ctx.train_model(dtype=torch.float32, seed=2, num_classes=classes, **options).cpu()  # type: ignore[arg-type]
+                twin.load_state_dict(model.state_dict())
+        yield _agree_with(ctx, twin, outputs, f"the output, saved and loaded after {done},")
+        model, done = twin, f"{done}, saved and loaded, then "
+
+
+# Names of the methods here and in timm, and their arguments; every network has the first.
+_CHANGES: tuple[Change, ...] = (
+    ("load_state_dict", ()),
+    ("set_gradient_checkpointing", (True,)),
+    ("set_grad_checkpointing", (True,)),
+    ("freeze_encoder", ()),
+    ("reset_head", (5,)),
+    ("reset_classifier", (5,)),
+)
+
+
+@torch.no_grad()
+def _every_output(ctx: Context, model: nn.Module, classes: int, case: str) -> list[Tensor]:
+    """The eval outputs, once those of training mode, of deep supervision too, have been held to the classes."""
+    x = ctx.input(dtype=torch.float32).cpu()
+    with blame(f"a forward after {case}"):
+        for out in ctx.outputs(copy.deepcopy(model).train(), x):
+            expect(
+                out.shape[1] == classes, f"after {case} a training output has {out.shape[1]} channels, not {classes}"
+            )
+        return ctx.outputs(model, x)
+
+
+@torch.no_grad()
+def _agree_with(ctx: Context, model: nn.Module, outputs: list[Tensor], what: str) -> Measurement:
+    model.eval()
+    pairs = zip(ctx.outputs(model, ctx.input(dtype=torch.float32).cpu()), outputs, strict=True)
+    found = worst(agree(a, b, 1e-5, what, "Keep what the change sets in the configuration") for a, b in pairs)
+    assert found is not None
+    return found
 
 
 def _save(model: nn.Module, folder: Path) -> Callable[[Path], nn.Module] | None:

@@ -89,7 +89,7 @@ def check_grad_checkpointing(ctx: Context) -> Measurement | None:
     The re-entrant kind silently freezes every layer that is fed by the image alone; recomputing dropout needs the
     generator's state of the first pass. Running statistics are exempt: the second pass updates them again.
     """
-    switch = _checkpointing(ctx.build())
+    switch = checkpointing_switch(ctx.build())
     declared = "grad_checkpointing" in ctx.capabilities.supports
     expect(
         switch is not None or not declared,
@@ -102,7 +102,7 @@ def check_grad_checkpointing(ctx: Context) -> Measurement | None:
     results = []
     for enabled in (False, True):
         model = ctx.train_model(perturb=True)
-        turn = _checkpointing(model)
+        turn = checkpointing_switch(model)
         assert turn is not None
         turn(enabled)
         saved: set[int] = set()
@@ -143,7 +143,7 @@ def check_grad_checkpointing(ctx: Context) -> Measurement | None:
     )
 
 
-def _checkpointing(model: nn.Module) -> Callable[[bool], object] | None:
+def checkpointing_switch(model: nn.Module) -> Callable[[bool], object] | None:
     """The network's switch for gradient checkpointing, by its name here, in timm and in transformers."""
     for name in ("set_gradient_checkpointing", "set_grad_checkpointing"):
         if callable(getattr(model, name, None)):
