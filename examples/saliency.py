@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 import unetzoo
 from unetzoo.cli.predicting import find_images
-from unetzoo.training.data.reading import read_image
+from unetzoo.images.reading import read_image
 
 SIZE = 320
 MEAN = torch.tensor([0.485, 0.456, 0.406])[:, None, None]

@@ -15,8 +15,8 @@ from typer.testing import CliRunner, Result
 
 import unetzoo
 from unetzoo.cli import app
+from unetzoo.images.reading import read_image
 from unetzoo.preprocessing import Preprocessing
-from unetzoo.training.data.reading import read_image
 
 NUCLEI = Path(__file__).parents[2] / "examples" / "data" / "nuclei" / "images"
 RECIPE = """

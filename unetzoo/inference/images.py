@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from unetzoo.errors import InputError
+from unetzoo.images.reading import NIFTI, TIFF, read_pixels, suffix_of
 from unetzoo.inference.geometry import Window, index
 
 Channels = Literal["first", "last", "none"]
@@ -155,8 +156,6 @@ def open_source(source: Any, *, ndim: int) -> Image:
 
 
 def _open_file(path: Path, ndim: int) -> Image:
-    from unetzoo.training.data.reading import NIFTI, TIFF, read_pixels, suffix_of
-
     suffix = suffix_of(path)
     if path.suffix.lower() in (".npy", ".zarr"):
         if not path.exists():
