@@ -1,7 +1,7 @@
 """The conformance suite over networks as their own packages give them: writes docs/conformance_peers.md.
 
-Run from the root: ``python -m benchmarks.conformance_peers [NAME ...] [--profile core] [--jobs 2]``. Names are
-patterns such as ``smp.*``. A package that is not installed is named as missing on the page.
+Run from the root: `python -m benchmarks.conformance_peers [NAME ...] [--profile core] [--jobs 2]`. Names are
+patterns such as `smp.*`. A package that is not installed is named as missing on the page.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from unetzoo.conformance import Report, check_model
-from unetzoo.conformance.check import PROFILES
+from unetzoo.conformance.definition.check import PROFILES
 from unetzoo.files import write_text
 
 PAGE = Path(__file__).parent.parent / "docs" / "conformance_peers.md"
@@ -47,7 +47,7 @@ class Smp:
 
 @dataclass(frozen=True)
 class Monai:
-    """A network of MONAI in a small size; ``names`` are its keywords for input and output channels."""
+    """A network of MONAI in a small size; `names` are its keywords for input and output channels."""
 
     network: str
     options: tuple[tuple[str, object], ...]

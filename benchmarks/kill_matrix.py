@@ -1,6 +1,6 @@
 """Planted defects against checks, and controls against checks: writes build/pages/conformance_kill_matrix.md.
 
-Run from the root: ``python -m benchmarks.kill_matrix [--scope subject|fast|all] [--jobs 2]``. A defect meets the gates,
+Run from the root: `python -m benchmarks.kill_matrix [--scope subject|fast|all] [--jobs 2]`. A defect meets the gates,
 its own check, and the checks of its subject, all fast checks, or all; a sound network the fast ones, or all.
 """
 
@@ -20,7 +20,7 @@ import torch
 from tests.conformance.controls import CONTROLS
 from tests.conformance.planting import Planted, all_planted
 from unetzoo.conformance import all_checks, check_model
-from unetzoo.conformance.check import GATES
+from unetzoo.conformance.definition.check import GATES
 from unetzoo.files import write_text
 
 PAGE = Path(__file__).parents[1] / "build" / "pages" / "conformance_kill_matrix.md"
@@ -47,7 +47,7 @@ class Row:
 
 
 def chosen(own: str, scope: str) -> list[str]:
-    """The ids of the checks that a network meets: a defect planted for ``own``, or a sound one."""
+    """The ids of the checks that a network meets: a defect planted for `own`, or a sound one."""
     checks = all_checks()
     subject = next((check.subject for check in checks if check.id == own), None)
     met = {

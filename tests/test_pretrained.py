@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import safetensors.torch
 import torch
 
 import unetzoo
-from unetzoo import CheckpointError, ConfigError, DenseModel
+from unetzoo import CheckpointError, Classes, ConfigError, DenseModel, Preprocessing, Provenance
 
 
 def tiny(**overrides: object) -> DenseModel:
@@ -85,3 +87,122 @@ def test_a_model_that_create_did_not_make_cannot_be_saved(tmp_path: Path) -> Non
     with pytest.raises(ConfigError, match="DenseModel has no config"):
         unetzoo.save_pretrained(DenseModel(in_channels=1, num_classes=1, ndim=2), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_what_stands_beside_the_weights_comes_back_with_them(tmp_path: Path) -> None:
+    model = tiny(num_classes=2)
+    model.preprocessing = Preprocessing(channels="bgr", input_range=None, per_image=True, spacing=(0.5, 0.5))
+    model.classes = Classes(names=("background", "road"), colors=((0, 0, 0), (255, 0, 0)), ignore_index=255)
+    model.provenance = Provenance(trained_on="roads", license="CC0")
+    model.save_pretrained(tmp_path)
+    again = unetzoo.from_pretrained(tmp_path)
+    assert (again.preprocessing, again.classes, again.provenance) == (
+        model.preprocessing,
+        model.classes,
+        model.provenance,
+    )
+    again.reset_head(5)
+    assert again.classes is None
+    again.save_pretrained(tmp_path / "other")
+    assert unetzoo.from_pretrained(tmp_path / "other").classes is None
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"preprocessing": {"meen": [0.5]}}, "preprocessing.meen: unknown key"),
+        ({"preprocessing": {"mean": [0.5], "std": [0.0]}}, "preprocessing.std.0"),
+        ({"classes": {"names": []}}, "classes.names"),
+        ({"encoder": {"name": "conv", "chanels": [4, 8]}}, "encoder.chanels: unknown option"),
+        ({"num_classes": "many"}, "num_classes"),
+    ],
+)
+def test_a_config_with_mistakes_is_refused_with_file_and_key(tmp_path: Path, change: dict, told: str) -> None:
+    tiny().save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(ConfigError, match=re.escape(told)) as caught:
+        unetzoo.from_pretrained(tmp_path)
+    assert str(tmp_path / "config.json") in str(caught.value)
+    assert "pydantic" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["{", "[1, 2]", "\xff"])
+def test_a_corrupt_config_is_refused(tmp_path: Path, content: str) -> None:
+    tiny().save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(content, encoding="latin-1")
+    with pytest.raises(CheckpointError, match=r"config.json: (cannot be read|holds a list)"):
+        unetzoo.from_pretrained(tmp_path)
+
+
+def test_a_training_run_that_is_not_finished_is_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("model: unet\n")
+    with pytest.raises(CheckpointError, match=r"not finished; finish it with `unetzoo train .*recipe.yaml --resume`"):
+        unetzoo.from_pretrained(tmp_path)
+    tiny().save_pretrained(tmp_path / "model")
+    assert unetzoo.from_pretrained(tmp_path).num_classes == 1
+
+
+def test_revision_token_and_subfolder_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny(num_classes=4).save_pretrained(tmp_path / "deep" / "down")
+    asked: list[dict[str, object]] = []
+
+    def snapshot(repo_id: str, **options: object) -> str:
+        asked.append(options)
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    model = unetzoo.from_pretrained("user/model", revision="v2", token="secret", subfolder="deep/down")
+    assert model.num_classes == 4
+    patterns = ["deep/down/config.json", "deep/down/model.safetensors"]
+    assert asked == [{"revision": "v2", "token": "secret", "allow_patterns": patterns}]
+    assert unetzoo.from_pretrained(tmp_path, subfolder="deep/down").num_classes == 4
+    with pytest.raises(CheckpointError, match="revision='v2' is for hub repositories"):
+        unetzoo.from_pretrained(tmp_path, revision="v2")
+
+
+class Hub:
+    """A hub of one folder for each branch of each repository."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.calls: list[tuple[str, dict[str, object]]] = []
+
+    def __call__(self, token: object) -> Hub:
+        self.calls.append(("token", {"token": token}))
+        return self
+
+    def create_repo(self, repo_id: str, **options: object) -> None:
+        self.calls.append(("repo", options))
+
+    def create_branch(self, repo_id: str, *, branch: str, exist_ok: bool) -> None:
+        self.calls.append(("branch", {"branch": branch}))
+
+    def upload_folder(self, *, repo_id: str, folder_path: str, revision: str | None, **options: object) -> str:
+        if repo_id == "user/refused":
+            raise OSError("403 Forbidden")
+        shutil.copytree(folder_path, self.root / repo_id / (revision or "main"))
+        self.calls.append(("upload", {"message": options["commit_message"]}))
+        return f"hub/{repo_id}"
+
+
+def test_a_model_is_uploaded_and_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = Hub(tmp_path)
+    monkeypatch.setattr("huggingface_hub.HfApi", hub)
+    model = tiny(num_classes=3).eval()
+    model.preprocessing = Preprocessing(channels="rgb")
+    address = model.push_to_hub("user/roads", token="secret", private=True, revision="v2", commit_message="Roads")
+    assert address == "hub/user/roads"
+    assert hub.calls == [
+        ("token", {"token": "secret"}),
+        ("repo", {"private": True, "exist_ok": True}),
+        ("branch", {"branch": "v2"}),
+        ("upload", {"message": "Roads"}),
+    ]
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda repo, *, revision, **_: tmp_path / repo / revision)
+    again = unetzoo.from_pretrained("user/roads", revision="v2")
+    assert again.preprocessing == model.preprocessing
+    x = torch.randn(1, 3, 32, 32)
+    assert torch.equal(again(x), model(x))
+    with pytest.raises(CheckpointError, match="'user/refused' cannot be uploaded to the hub: 403 Forbidden"):
+        model.push_to_hub("user/refused")

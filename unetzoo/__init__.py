@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from unetzoo import inference as inference
     from unetzoo import training as training
     from unetzoo.applied import Classes, Provenance
+    from unetzoo.capabilities import Capabilities
     from unetzoo.card import ModelCard
     from unetzoo.checkpoints.loading import load_checkpoint
     from unetzoo.config.schema import ModelConfig
     from unetzoo.factory import create
+    from unetzoo.inference.predictor import Prediction, Predictor
     from unetzoo.network import DenseModel, Network
     from unetzoo.preprocessing import Preprocessing
     from unetzoo.pretrained import from_pretrained, save_pretrained
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Capabilities",
     "CheckpointError",
     "Classes",
     "ConfigError",
@@ -37,6 +40,8 @@ __all__ = [
     "ModelConfig",
     "Network",
     "PluginError",
+    "Prediction",
+    "Predictor",
     "Preprocessing",
     "Provenance",
     "UnetzooError",
@@ -54,10 +59,13 @@ __all__ = [
 
 _LAZY = {
     "Classes": "applied",
+    "Capabilities": "capabilities",
     "DenseModel": "network",
     "ModelCard": "card",
     "ModelConfig": "config.schema",
     "Network": "network",
+    "Prediction": "inference.predictor",
+    "Predictor": "inference.predictor",
     "Preprocessing": "preprocessing",
     "Provenance": "applied",
     "create": "factory",

@@ -87,7 +87,7 @@ class Capabilities:
     """Names of modules that compute in a floating type other than their input's by intention."""
     supports: frozenset[str] = frozenset()
     """Optional interfaces: deep_supervision, grad_checkpointing, reset_head, freeze_encoder, features,
-    save_pretrained; and uses that few networks are made for: functorch, fsdp, aoti."""
+    save_pretrained."""
     declared: frozenset[str] = field(default=frozenset())
     """Names of the capabilities that were declared; the others were probed or are defaults."""
 

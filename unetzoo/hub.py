@@ -51,6 +51,8 @@ def find_folder(
 ) -> Path:
     """Return the local folder of a saved model: `source` itself, or a download of the hub repository of that id.
 
+    Of a training run it is the folder of the trained model.
+
     Raises `CheckpointError` if it is neither.
     """
     from huggingface_hub import snapshot_download
@@ -60,6 +62,13 @@ def find_folder(
     if folder.exists():
         if revision is not None:
             raise CheckpointError(f"{source} is a local folder; revision={revision!r} is for hub repositories")
+        if subfolder is None and (folder / "recipe.yaml").is_file() and not (folder / CONFIG).is_file():
+            subfolder = "model"  # of a training run
+            if not (folder / subfolder).is_dir():
+                raise CheckpointError(
+                    f"{source}: this training run is not finished; finish it with "
+                    f"`unetzoo train {folder / 'recipe.yaml'} --resume`"
+                )
         return folder / (subfolder or "")
     patterns = [f"{subfolder}/{name}" if subfolder else name for name in (CONFIG, WEIGHTS)]
     try:

@@ -68,6 +68,14 @@ class Preprocessing(BaseModel):
             raise ValueError("maximum: image needs an input_range")
         return self
 
+    @classmethod
+    def named(cls, name: Literal["image", "imagenet", "none"], *, ndim: int, channels: Order | None) -> Preprocessing:
+        """Normalization by the statistics of each image, by those of ImageNet, or none; volumes are not scaled."""
+        fixed = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD} if name == "imagenet" else {}
+        scaled = (0.0, 1.0) if ndim == 2 else None
+        given = {"ndim": ndim, "channels": channels, "input_range": scaled, "per_image": name == "image", **fixed}
+        return cls.model_validate(given)
+
     @property
     def needs_statistics(self) -> bool:
         """Whether the result depends on the whole image, and not pixel by pixel."""
@@ -172,10 +180,12 @@ class Preprocessing(BaseModel):
 
     def for_channels(self, in_channels: int) -> Preprocessing:
         """Return the preprocessing of weights adapted to another number of channels: the averages of the figures."""
-        if self.mean is None or self.std is None or len(self.mean) == in_channels:
+        count = len(self.mean or ()) or {"gray": 1, "rgb": 3, "bgr": 3}.get(str(self.channels), in_channels)
+        if count == in_channels:
             return self
-        mean, std = ((fmean(figures),) * in_channels for figures in (self.mean, self.std))
-        return self.model_copy(update={"mean": mean, "std": std, "channels": "gray" if in_channels == 1 else None})
+        figures = {"mean": self.mean, "std": self.std}
+        averages = {name: values and (fmean(values),) * in_channels for name, values in figures.items()}
+        return self.model_copy(update={**averages, "channels": "gray" if in_channels == 1 else None})
 
     def _names(self) -> str:
         return f": {', '.join(self.channels)}" if isinstance(self.channels, tuple) else ""

@@ -26,7 +26,8 @@ def from_pretrained(
     """Create the model that `save_pretrained` wrote, with its preprocessing, classes and provenance.
 
     Args:
-        source: a folder, or the id of a hub repository (`"user/name"`), which is downloaded.
+        source: a folder of `save_pretrained` or of a training run, or the id of a hub repository (`"user/name"`),
+            which is downloaded.
         revision: branch, tag or commit of the repository.
         token: access token for the hub; default: the one that is logged in.
         subfolder: folder inside of `source` that holds the model.

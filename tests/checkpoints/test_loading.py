@@ -195,3 +195,56 @@ def test_one_pattern_to_skip_is_as_good_as_a_list_of_it() -> None:
     loaded = unetzoo.load_checkpoint(model, other.state_dict(), skip="head.*")
     assert len(loaded.matched) + len(loaded.skipped) == len(other.state_dict())
     assert torch.equal(next(model.encoder.parameters()), next(other.encoder.parameters()))
+
+
+def test_an_md5_is_checked_where_no_better_hash_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    (tmp_path / "best.pth").write_text("weights")
+    url = (tmp_path / "best.pth").as_uri()
+    assert download(Checkpoint(url=url, md5=hashlib.md5(b"weights").hexdigest())).is_file()
+    with pytest.raises(CheckpointError, match=f"the MD5 is .*; expected {'0' * 32}"):
+        download(Checkpoint(url=url, md5="0" * 32))
+
+
+BESIDE = {
+    "trained_on": "roads",
+    "license": "MIT",
+    "preprocessing": {"channels": "bgr", "input_range": [-1.6, 1.6]},
+    "classes": {"names": ["background", "road"]},
+}
+
+
+def test_a_model_takes_over_what_is_known_of_its_published_weights(tmp_path: Path) -> None:
+    torch.save(make().state_dict(), tmp_path / "log01.th")
+    by_name = {"roads": {"url": (tmp_path / "log01.th").as_uri(), **BESIDE}}
+    by_file = {"roads": {"url": "https://example.org/folder", "manual": True, "file": "log01.th", **BESIDE}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+        downloaded = unetzoo.create({**CONFIG, "card": {"checkpoints": by_name}}, checkpoint="official")
+    local = unetzoo.create({**CONFIG, "card": {"checkpoints": by_file}}, checkpoint=tmp_path / "log01.th")
+    for model in (downloaded, local):
+        assert model.preprocessing == unetzoo.Preprocessing(channels="bgr", input_range=(-1.6, 1.6))
+        assert model.classes is not None
+        assert model.classes.names == ("background", "road")
+        assert model.provenance is not None
+        assert (model.provenance.trained_on, model.provenance.weights) == ("roads", "roads")
+    other = tmp_path / "other.th"
+    other.write_bytes((tmp_path / "log01.th").read_bytes())
+    assert unetzoo.create({**CONFIG, "card": {"checkpoints": by_file}}, checkpoint=other).preprocessing is None
+
+
+def test_what_must_be_fetched_by_hand_is_neither_downloaded_nor_listed_as_pretrained() -> None:
+    with pytest.raises(CheckpointError, match=r"is a folder.*take log01_dink34.th out of it.*checkpoint='log01_dink"):
+        unetzoo.create("dlinknet34", checkpoint="deepglobe")
+    assert "dlinknet34" not in unetzoo.list_models(pretrained=True)
+    assert "u2net" in unetzoo.list_models(pretrained=True)
+
+
+def test_every_published_checkpoint_says_how_its_images_are_prepared() -> None:
+    for name in unetzoo.list_models():
+        card = unetzoo.info(name)
+        for key, checkpoint in card.checkpoints.items():
+            assert checkpoint.preprocessing is not None, (name, key)
+            figures = checkpoint.preprocessing.mean
+            assert figures is None or len(figures) == checkpoint.in_channels
+            assert checkpoint.classes is None or checkpoint.classes.fit(checkpoint.num_classes), (name, key)

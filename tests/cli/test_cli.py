@@ -126,13 +126,16 @@ def test_a_new_plugin_installs_and_its_own_tests_pass(tmp_path: Path) -> None:
     )
     assert json.loads(listing.stdout) == [{"name": "wavy_thing_unet", "source": "unetzoo-wavy-thing"}]
     tests = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", str(package / "tests"), "-c", os.devnull, "--rootdir", str(package)],
+        [sys.executable, "-m", "pytest", "-v", str(package / "tests"), "-c", os.devnull, "--rootdir", str(package)],
         env=environment,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert "1 passed" in tests.stdout, tests.stdout + tests.stderr
+    assert tests.returncode == 0, tests.stdout + tests.stderr
+    assert "check_output_shape" in tests.stdout
+    for file in ("LICENSE", ".gitignore", ".github/workflows/test.yml"):
+        assert (package / file).is_file()
 
 
 def test_a_plugin_is_not_written_over_what_is_there(tmp_path: Path) -> None:

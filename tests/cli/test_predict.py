@@ -15,8 +15,8 @@ from typer.testing import CliRunner, Result
 
 import unetzoo
 from unetzoo.cli import app
+from unetzoo.images.reading import read_image
 from unetzoo.preprocessing import Preprocessing
-from unetzoo.training.data.reading import read_image
 
 NUCLEI = Path(__file__).parents[2] / "examples" / "data" / "nuclei" / "images"
 RECIPE = """
@@ -36,7 +36,9 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small network without training."""
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("saved")
-    unetzoo.save_pretrained(unetzoo.create("unet", num_classes=3, encoder={"channels": [4, 8]}), folder)
+    model = unetzoo.create("unet", num_classes=3, encoder={"channels": [4, 8]})
+    model.preprocessing = Preprocessing(channels="rgb", per_image=True)
+    model.save_pretrained(folder)
     return folder
 
 
@@ -108,6 +110,7 @@ def test_masks_of_volumes_and_geotiffs_keep_their_place_in_space(
     volume = np.random.default_rng(0).normal(size=(12, 10, 8)).astype(np.float32)
     nibabel.nifti1.save(nibabel.nifti1.Nifti1Image(volume, affine), tmp_path / "brain.nii.gz")
     solid = unetzoo.create("unet", ndim=3, in_channels=1, num_classes=2, encoder={"channels": [2, 4]})
+    solid.preprocessing = Preprocessing(ndim=3, input_range=None, per_image=True)
     unetzoo.save_pretrained(solid, tmp_path / "solid")
     assert predict(tmp_path / "solid", tmp_path / "brain.nii.gz", "--out", tmp_path).exit_code == 0
     mask = nibabel.nifti1.load(tmp_path / "brain_mask.nii.gz")
@@ -117,6 +120,7 @@ def test_masks_of_volumes_and_geotiffs_keep_their_place_in_space(
     scale = (33550, "d", 3, (0.3, 0.3, 0.0), True)  # ModelPixelScale
     tifffile.imwrite(tmp_path / "roads.tif", np.zeros((16, 20), np.uint16), extratags=[scale])
     flat = unetzoo.create("unet", in_channels=1, num_classes=1, encoder={"channels": [2, 4]})
+    flat.preprocessing = Preprocessing(channels="gray")
     unetzoo.save_pretrained(flat, tmp_path / "flat")
     assert predict(tmp_path / "flat", tmp_path / "roads.tif", "--out", tmp_path).exit_code == 0
     with tifffile.TiffFile(tmp_path / "roads_mask.tif") as written:

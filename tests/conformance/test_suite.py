@@ -23,11 +23,12 @@ from tests.conformance.planted.hygiene import BrokenRepr
 from tests.conformance.planted.initialization import SaturatedGate
 from tests.conformance.planted.optional import WrongStrides
 from tests.conformance.planted.output import MissingLayer
-from unetzoo.conformance import ConformanceError, all_checks, check_model, isolation
-from unetzoo.conformance.check import agree
-from unetzoo.conformance.probing import probe
-from unetzoo.conformance.sandbox import GlobalState
-from unetzoo.conformance.subject import Created
+from unetzoo.conformance import ConformanceError, all_checks, check_model
+from unetzoo.conformance.definition.outcomes import agree
+from unetzoo.conformance.measuring.probing import probe
+from unetzoo.conformance.measuring.sandbox import GlobalState
+from unetzoo.conformance.runner import isolation
+from unetzoo.conformance.runner.subject import Created
 from unetzoo.errors import ConfigError
 
 QUICK = ["check_create_signature", "check_forward_runs", "check_repr", "check_pickle"]

@@ -112,7 +112,7 @@ def test_a_root_that_does_not_exist_ends_with_exit_code_2_a_message_and_no_resul
         (["--split", "test"], "no split 'test'"),
         (["dlinknet43"], "did you mean 'dlinknet34'"),
         (["--data", "msrc_v2"], "needs --root"),
-        (["--epochs", "0"], "epochs: Input should be greater than or equal to 1, got 0"),
+        (["--epochs", "0"], "epochs: expected a number of at least 1, got 0"),
     ],
 )
 def test_what_cannot_work_ends_with_exit_code_2_and_a_message(

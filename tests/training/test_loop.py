@@ -16,6 +16,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import unetzoo
+from tests.training.conftest import NUCLEI
 from unetzoo.training.averaging import averaged
 from unetzoo.training.data import load_data
 from unetzoo.training.determinism import seed_everything
@@ -55,6 +56,26 @@ def test_training_lowers_the_loss_and_leaves_network_metrics_and_pictures(nuclei
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert [event.value for event in events.Scalars("train/loss")] == pytest.approx(losses)
     assert [event.step for event in events.Scalars("val/mean_iou")] == list(range(4, 33, 4))
+
+
+def test_a_trained_network_says_how_it_is_applied(nuclei_recipe: Write, tmp_path: Path) -> None:
+    figures = {"mean": [0.2], "std": [0.1]}
+    data = {"preset": "nuclei", "root": str(NUCLEI), "crop": 32, "limit": 2, "normalize": figures, "channels": "gray"}
+    result = train(read_recipe(nuclei_recipe(data=data, epochs=1)), tmp_path)
+    model = unetzoo.from_pretrained(result.folder)
+    assert model.preprocessing == unetzoo.Preprocessing(channels="gray", mean=(0.2,), std=(0.1,))
+    assert model.classes is not None
+    assert model.classes.names == ("background", "nucleus", "border")
+    assert model.classes.colors == ((0, 0, 0), (64, 160, 255), (255, 96, 0))
+    assert model.classes.ignore_index == 255
+    assert model.provenance is not None
+    assert model.provenance.weights == "recipe of unet"
+    path = sorted((NUCLEI / "images").iterdir())[0]
+    with torch.no_grad():
+        pixels = torch.from_numpy(np.array(Image.open(path).convert("L"), np.float32))[None, None]
+        labels = model((pixels / 255 - 0.2) / 0.1)[0].argmax(0)
+    found = unetzoo.Predictor(tmp_path, device="cpu").predict(path).labels
+    assert (found == labels.numpy()).mean() > 0.9999
 
 
 def test_the_best_network_is_kept_unless_the_last_is_asked_for(nuclei_recipe: Write, tmp_path: Path) -> None:

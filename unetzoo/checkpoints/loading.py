@@ -120,8 +120,9 @@ def load_published(model: nn.Module, checkpoint: str | os.PathLike[str]) -> Load
 
 def _describe_weights(model: nn.Module, name: str, record: Checkpoint) -> None:
     """Set what is known of the weights on the model that holds them now."""
-    model.preprocessing = record.preprocessing  # type: ignore[assignment]
-    model.classes = record.classes  # type: ignore[assignment]
+    known, classes = record.preprocessing, record.classes
+    model.preprocessing = known and known.for_channels(model.in_channels)  # type: ignore[assignment, arg-type]
+    model.classes = classes if classes and classes.fit(model.num_classes) else None  # type: ignore[assignment, arg-type]
     model.provenance = record.provenance(name)  # type: ignore[assignment]
 
 

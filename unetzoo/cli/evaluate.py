@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,14 +13,13 @@ from rich.progress import Progress
 
 from unetzoo.cli.options import parse_overrides
 from unetzoo.cli.output import Json, print_json, print_table
-from unetzoo.cli.predict import Cut, Symmetries
+from unetzoo.cli.predict import Cut, Symmetries, default_device
 from unetzoo.errors import ConfigError
 from unetzoo.files import write_text
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from unetzoo.inference.tta import TestTimeAugmentation
     from unetzoo.network import DenseModel
     from unetzoo.training.data import DataConfig
 
@@ -38,7 +37,7 @@ def evaluate(
     tile: Annotated[
         int | None, typer.Option(min=1, help="Pixels along an axis that one run sees; whole images unless given.")
     ] = None,
-    mode: Annotated[Cut, typer.Option(help="How images larger than the tile are cut.")] = Cut.exact,
+    mode: Annotated[Cut | None, typer.Option(help="How images larger than the tile are cut; default: exact.")] = None,
     tta: Annotated[Symmetries, typer.Option(help="Average over mirrored, or also turned, images.")] = Symmetries.none,
     fast: Annotated[bool, typer.Option("--fast", help="Leave out boundary F1 and Hausdorff distances.")] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; a GPU where there is one.")] = None,
@@ -46,25 +45,27 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Score a network by the pixels of a whole split together: IoU and Dice of each class; and by its contours."""
-    import torch
-
     from unetzoo.inference.evaluation import evaluating
-    from unetzoo.inference.tta import TestTimeAugmentation
+    from unetzoo.inference.predictor import Predictor
+    from unetzoo.pretrained import from_pretrained
     from unetzoo.training.data import load_data
     from unetzoo.training.data.layout import find_entries
     from unetzoo.training.evaluation import Contours, report
     from unetzoo.training.evaluation import evaluate as score
-    from unetzoo.training.trained import load_trained
 
-    trained = load_trained(model)
-    config = _configured(trained.data, data, changes or [])
+    network = from_pretrained(model)
+    config = _configured(model, network, data, changes or [])
+    # What the weights expect goes before what the data says, unless that is what is tried out.
+    own = None if any(change.startswith("normalize") for change in changes or []) else network.preprocessing
+    network.preprocessing = own or config.preprocessing
+    predictor = Predictor(
+        network, mode=mode.value if mode else None, tile=tile, tta=tta.value, device=device or default_device()
+    )
     split = split or ("test" if "test" in find_entries(config)[0] else "val")
-    loaded = load_data(config, [split])
+    loaded = load_data(config, [split], preprocessing=own)
     samples = loaded.splits[split]
-    network = trained.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    several = None if tta is Symmetries.none else TestTimeAugmentation(network, symmetries=tta.value)
     contours = None if fast else Contours(network.num_classes, loaded.ndim, loaded.classes.ignore_index)
-    with Progress(console=Console(stderr=True), transient=True) as progress, evaluating(network):
+    with Progress(console=Console(stderr=True), transient=True) as progress, evaluating(predictor.network):
         task = progress.add_task(f"{len(samples)} images", total=len(samples))
 
         def observe(logits: Tensor, target: Tensor) -> None:
@@ -73,7 +74,7 @@ def evaluate(
                 contours.update(logits, target)
 
         scores = score(
-            _predictor(network, several, mode, tile),
+            predictor.logits if tile else predictor.network,
             samples,
             loaded.normalize,
             next(network.parameters()).device,
@@ -89,33 +90,26 @@ def evaluate(
         _print(found)
 
 
-def _configured(own: DataConfig, given: Path | None, changes: list[str]) -> DataConfig:
+def _configured(source: str, network: DenseModel, given: Path | None, changes: list[str]) -> DataConfig:
     """The data that the network was trained on, with what the user wants otherwise."""
+    from unetzoo.applied import Classes
     from unetzoo.training.data import DataConfig
     from unetzoo.training.recipe import read_recipe
+    from unetzoo.training.runs import RunFolder
 
+    recipe = RunFolder(Path(source)).recipe
     if given is not None and given.suffix in (".yaml", ".yml"):
-        own = read_recipe(given).data
+        own = read_recipe(given).data.model_dump(mode="json")
+    elif recipe.is_file():
+        own = read_recipe(recipe).data.model_dump(mode="json")
     elif given is not None:
-        own = own.model_copy(update={"root": given})
-    return DataConfig.parse({**own.model_dump(mode="json"), **parse_overrides(changes)}, "data")
-
-
-def _predictor(
-    network: DenseModel, several: TestTimeAugmentation | None, mode: Cut, tile: int | None
-) -> Callable[[Tensor], Tensor]:
-    if tile is None:
-        return several or network
-    import numpy as np
-    import torch
-
-    from unetzoo.inference.tiled import predict_tiled
-
-    def tiled(image: Tensor) -> Tensor:
-        logits = predict_tiled(network, image[0], mode=mode.value, tile=tile, tta=several)
-        return torch.from_numpy(np.asarray(logits))[None]
-
-    return tiled
+        classes = network.classes or Classes.numbered(network.num_classes)
+        own = {"classes": list(classes.names), "colors": classes.colors, "ndim": network.ndim}
+    else:
+        raise ConfigError(f"{source} is not the folder of a training run; name the data with --data")
+    if given is not None and given.suffix not in (".yaml", ".yml"):
+        own["root"] = given
+    return DataConfig.parse({**own, **parse_overrides(changes)}, "data")
 
 
 def _print(found: Mapping[str, object]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from datetime import date
 from importlib.abc import Traversable
 from importlib.resources import files
 from pathlib import Path
@@ -22,14 +23,15 @@ def new_plugin(
     out: Annotated[Path, typer.Option(help="Folder that the package's folder is made in.")] = Path(),
     as_json: Json = False,
 ) -> None:
-    """Write a package with a block, a model config and tests, ready for `pip install -e`."""
+    """Write a package with a block, a model, conformance tests and a workflow, ready for `pip install -e`."""
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         raise ConfigError(f"{name!r}: expected a distribution name in lower case, such as unetzoo-ghost")
     folder = out / name
     if folder.exists():
-        raise ConfigError(f"{folder} is there already; choose another name or folder")
+        raise ConfigError(f"{folder} already exists; choose another name or folder")
     package = name.replace("-", "_")
     words = {"name": name, "package": package, "block": package.removeprefix("unetzoo_")}
+    words["year"] = str(date.today().year)
     words["class_name"] = "".join(word.title() for word in words["block"].split("_"))
     try:
         written = [_write(folder, relative, text, words) for relative, text in _templates()]

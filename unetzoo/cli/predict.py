@@ -10,6 +10,9 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
+from unetzoo.errors import InputError
+from unetzoo.preprocessing import Order, Preprocessing
+
 
 class Cut(str, Enum):
     """The modes of `predict_tiled`."""
@@ -28,11 +31,16 @@ class Symmetries(str, Enum):
 
 
 class Normalization(str, Enum):
-    """The named normalizations of `DataConfig`."""
+    """The named normalizations of a recipe's data."""
 
     image = "image"
     imagenet = "imagenet"
     none = "none"
+
+    def preprocessing(self, ndim: int, in_channels: int) -> Preprocessing:
+        """What it stands for; the channels are those of a picture where a model takes one or three."""
+        order: dict[tuple[int, int], Order] = {(2, 1): "gray", (2, 3): "rgb"}
+        return Preprocessing.named(self.value, ndim=ndim, channels=order.get((ndim, in_channels)))
 
 
 def predict(
@@ -56,33 +64,32 @@ def predict(
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; a GPU where there is one.")] = None,
 ) -> None:
     """Write NAME_mask, holding the number of each pixel's class, and of pictures NAME_overlay.png."""
-    import torch
-
-    from unetzoo.cli.predicting import Predictor, find_images
-    from unetzoo.inference.tta import TestTimeAugmentation
-    from unetzoo.training.data import DataError
-    from unetzoo.training.trained import Trained, load_trained
+    from unetzoo.cli.predicting import find_images, write
+    from unetzoo.inference.predictor import Predictor
+    from unetzoo.pretrained import from_pretrained
 
     found = find_images(images)
-    trained = load_trained(model)
+    network = from_pretrained(model)
     if normalize is not None:
-        trained = Trained(trained.model, trained.data.model_copy(update={"normalize": normalize.value}))
-    network = trained.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        network.preprocessing = normalize.preprocessing(network.ndim, network.in_channels)
     predictor = Predictor(
-        trained,
-        mode=mode.value if mode else "mirror" if any(network.capabilities.margin) else "exact",
-        tile=tile,
-        tta=None if tta is Symmetries.none else TestTimeAugmentation(network, symmetries=tta.value),
-        probabilities=probabilities,
+        network, mode=mode.value if mode else None, tile=tile, tta=tta.value, device=device or default_device()
     )
     out.mkdir(parents=True, exist_ok=True)
     console = Console()
     unread = []
     for path in track(found, "predicting", console=console, transient=True):
         try:
-            predictor.write(path, out)
-        except DataError as error:
-            unread.append(str(error))
+            write(predictor, path, out, probabilities=probabilities)
+        except InputError as error:
+            unread.append(str(error) if str(path) in str(error) else f"{path}: {error}")
     console.print(f"{len(found) - len(unread)} of {len(found)} images predicted, written to {out}", highlight=False)
     if unread:
-        raise DataError("\n".join(unread))
+        raise InputError("\n".join(unread))
+
+
+def default_device() -> str:
+    """A GPU where there is one."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,4 +1,4 @@
-"""``parametrize_with_checks``: the suite inside a package's own tests."""
+"""`parametrize_with_checks`: the suite inside a package's own tests."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from unetzoo.conformance.pytest_plugin import Run, report_outcome
-from unetzoo.conformance.subject import ModelLike
-from unetzoo.conformance.suite import make_session
+from unetzoo.conformance.runner.session import make_session
+from unetzoo.conformance.runner.subject import ModelLike
 
 if TYPE_CHECKING:
     import pytest
@@ -32,16 +32,16 @@ def parametrize_with_checks(
     expected_failures: Mapping[str, str] | None = None,
     **options: object,
 ) -> Callable[[Callable[..., None]], pytest.MarkDecorator]:
-    """Decorate a test of one argument, ``check``, to run for every check of every network::
+    """Decorate a test of one argument, `check`, to run for every check of every network::
 
         @unetzoo.conformance.parametrize_with_checks([MyNet, "unet"])
         def test_conformance(check):
             check()
 
     Args:
-        models: names, configs or builders, as of :func:`~unetzoo.conformance.suite.check_model`.
+        models: names, configs or builders, as of `check_model`.
         expected_failures: reason by check id, for every network; strict: one that passes fails.
-        options: further options of ``check_model``: ``device``, ``ndim``, ``size``, ``capabilities``, ``fast`` ...
+        options: further options of `check_model`: `device`, `ndim`, `size`, `capabilities`, `fast` ...
     """
     import pytest
 

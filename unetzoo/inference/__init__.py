@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from unetzoo.inference.planning import plan_exact
+    from unetzoo.inference.predictor import Prediction, Predictor
     from unetzoo.inference.tiled import predict_tiled
     from unetzoo.inference.tta import TestTimeAugmentation
 
 _LOCATIONS = {
+    "Prediction": "unetzoo.inference.predictor",
+    "Predictor": "unetzoo.inference.predictor",
     "TestTimeAugmentation": "unetzoo.inference.tta",
     "plan_exact": "unetzoo.inference.planning",
     "predict_tiled": "unetzoo.inference.tiled",
 }
 
-__all__ = ["TestTimeAugmentation", "plan_exact", "predict_tiled"]
+__all__ = ["Prediction", "Predictor", "TestTimeAugmentation", "plan_exact", "predict_tiled"]
 
 
 def __getattr__(name: str) -> object:

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 
 from unetzoo.errors import InputError
+from unetzoo.images.reading import NIFTI, TIFF, read_pixels, suffix_of
 from unetzoo.inference.geometry import Window, index
 
 Channels = Literal["first", "last", "none"]
 GeoTag = tuple[int, int, int, object, bool]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The place of an image in space: the tags of a GeoTIFF, the affine matrix of a NIfTI volume."""
+
+    geo_tags: tuple[GeoTag, ...] = ()
+    affine: np.ndarray | None = None
 
 
 class ArrayLike(Protocol):
@@ -36,20 +46,23 @@ class Image:
     Args:
         array: what holds the pixels.
         channels: where their channel axis is.
+        geometry: the image's place in space.
 
     Attributes:
         channels: number of channels.
         shape: spatial size.
-        geo_tags: TIFF tags that place the image on the earth, to be passed on.
+        dtype: type of the values.
+        geometry: to be passed on.
     """
 
-    def __init__(self, array: ArrayLike, channels: Channels = "first") -> None:
+    def __init__(self, array: ArrayLike, channels: Channels = "first", geometry: Geometry | None = None) -> None:
         self._array = array
         self._channels = channels
         whole = tuple(array.shape)
         self.channels = {"first": whole[0], "last": whole[-1], "none": 1}[channels]
         self.shape = {"first": whole[1:], "last": whole[:-1], "none": whole}[channels]
-        self.geo_tags: list[GeoTag] = []
+        self.dtype = np.dtype(getattr(array, "dtype", np.float32))
+        self.geometry = geometry or Geometry()
 
     def read(self, window: Window) -> np.ndarray:
         """The pixels of a window within the image; `(C, *size)`, in the image's own type."""
@@ -85,12 +98,16 @@ def _mirror_source(part: slice, length: int) -> slice:
 
 
 def open_image(
-    image: np.ndarray | torch.Tensor | ArrayLike | str | PathLike[str], *, ndim: int, channels: Channels | None = None
+    image: np.ndarray | torch.Tensor | ArrayLike | Image | str | PathLike[str],
+    *,
+    ndim: int,
+    channels: Channels | None = None,
 ) -> Image:
     """Opens an image for reading in windows, without reading it.
 
     Args:
-        image: an array, tensor, memory map or Zarr array, or the path of a `.tif`, `.npy` or `.zarr`.
+        image: an array, tensor, memory map or Zarr array, or the path of a `.tif`, `.npy` or `.zarr`; an `Image` is
+            returned as it is.
         ndim: number of spatial axes.
         channels: where the channel axis is. Unless given, a TIFF's own axes tell; anything else is taken as channels
             first, or as without a channel axis if it has `ndim` axes.
@@ -98,12 +115,14 @@ def open_image(
     Raises:
         InputError: a number of axes or a kind of file that does not fit.
     """
-    geo_tags: list[GeoTag] = []
+    if isinstance(image, Image):
+        return image
+    geometry = Geometry()
     array: ArrayLike
     if isinstance(image, str | PathLike):
         path = Path(fspath(image))
         if path.suffix.lower() in (".tif", ".tiff"):
-            array, own_channels, geo_tags = _open_tiff(path)
+            array, own_channels, geometry = _open_tiff(path)
             channels = channels or own_channels
         else:
             array = _open_path(path)
@@ -117,9 +136,47 @@ def open_image(
             f"the image has shape {tuple(array.shape)} with channels={channels!r}; expected {ndim} spatial axes and "
             "one of channels: a single image, not a batch"
         )
-    opened = Image(array, channels)
-    opened.geo_tags = geo_tags
-    return opened
+    return Image(array, channels, geometry)
+
+
+def open_source(source: Any, *, ndim: int) -> Image:
+    """Opens a raw image as people have it: a path of any kind that is read, an array, a PIL image or a tensor.
+
+    Arrays have their channels last, tensors first. Formats that can only be decoded whole are.
+
+    Raises:
+        InputError: a file that cannot be read, or a number of axes that does not fit.
+    """
+    if isinstance(source, str | PathLike):
+        return _open_file(Path(fspath(source)), ndim)
+    if isinstance(source, torch.Tensor):
+        return open_image(source, ndim=ndim, channels="none" if source.ndim == ndim else "first")
+    array = np.asarray(source.convert("RGB") if getattr(source, "mode", "") in ("P", "CMYK") else source)
+    return open_image(array, ndim=ndim, channels="none" if array.ndim == ndim else "last")
+
+
+def _open_file(path: Path, ndim: int) -> Image:
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    suffix = suffix_of(path)
+    geometry = Geometry()
+    try:
+        if suffix in NIFTI:
+            import nibabel
+
+            volume = nibabel.nifti1.load(path)
+            geometry = Geometry(affine=volume.affine)
+            if suffix == ".nii":  # a compressed one can only be read from its beginning
+                return Image(volume.dataobj, "none" if volume.ndim == ndim else "last", geometry)
+        elif suffix in TIFF or path.suffix.lower() in (".npy", ".zarr"):
+            return open_image(path, ndim=ndim)
+    except ImportError:  # without zarr, a TIFF is read whole
+        geometry = read_geo_tags(path) if suffix in TIFF else geometry
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except Exception as error:  # decoders meet broken files with errors of many kinds
+        raise InputError(f"{path}: cannot be read: {error}") from error
+    return Image(read_pixels(path, ndim), "last", geometry)
 
 
 def _open_path(path: Path) -> ArrayLike:
@@ -132,25 +189,27 @@ def _open_path(path: Path) -> ArrayLike:
     raise InputError(f"{path} cannot be read in windows; expected a name that ends in .tif, .tiff, .npy or .zarr")
 
 
-def _open_tiff(path: Path) -> tuple[ArrayLike, Channels, list[GeoTag]]:
+def _open_tiff(path: Path) -> tuple[ArrayLike, Channels, Geometry]:
     import tifffile
     import zarr
 
     with tifffile.TiffFile(path) as tiff:
         axes: Sequence[str] = tiff.series[0].axes
+        palette = tiff.pages.first.colormap
+        if palette is not None:
+            return (palette.T[tiff.series[0].asarray()] >> 8).astype(np.uint8), "last", Geometry()
     channels: Channels = "first" if axes[0] in "CS" else "last" if axes[-1] in "CS" else "none"
     pixels = zarr.open_array(tifffile.imread(path, aszarr=True, series=0, level=0), mode="r")
     return pixels, channels, read_geo_tags(path)
 
 
-def read_geo_tags(path: Path) -> list[GeoTag]:
+def read_geo_tags(path: Path) -> Geometry:
     """The tags that place a TIFF on the earth, as tifffile takes them for another file."""
     import tifffile
 
     with tifffile.TiffFile(path) as tiff:
-        return [
-            (tag.code, int(tag.dtype), tag.count, tag.value, True) for tag in tiff.pages[0].tags if tag.code in GEO_TAGS
-        ]
+        tags = [tag for tag in tiff.pages[0].tags if tag.code in GEO_TAGS]
+        return Geometry(tuple((tag.code, int(tag.dtype), tag.count, tag.value, True) for tag in tags))
 
 
 # ModelPixelScale, ModelTiepoint, ModelTransformation, GeoKeyDirectory, GeoDoubleParams, GeoAsciiParams (GeoTIFF 1.1)

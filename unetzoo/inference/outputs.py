@@ -12,9 +12,13 @@ from typing import Protocol
 
 import numpy as np
 
+from unetzoo.applied import Classes
 from unetzoo.errors import InputError
+from unetzoo.files import replacing
 from unetzoo.inference.geometry import Window, index
-from unetzoo.inference.images import Image
+from unetzoo.inference.images import Geometry, Image
+
+WINDOWED = (".npy", ".tif", ".tiff", ".zarr")
 
 
 class WritableArray(Protocol):
@@ -116,7 +120,7 @@ class Output:
         os.replace(fresh, self._journal)
 
     def _open(self, path: Path, dtype: np.dtype, chunk: int, image: Image, resume: bool) -> WritableArray:
-        if path.suffix.lower() not in (".npy", ".tif", ".tiff", ".zarr"):
+        if not is_windowed(path):
             raise InputError(f"out is {path}; expected a name that ends in .npy, .tif, .tiff or .zarr")
         if resume and self._journal.exists() and self._partial.exists():
             note = json.loads(self._journal.read_text())
@@ -144,7 +148,7 @@ def _create(path: Path, shape: tuple[int, ...], dtype: np.dtype, chunk: int, ima
 
     planes = {
         "photometric": "minisblack",
-        "extratags": image.geo_tags,
+        "extratags": list(image.geometry.geo_tags),
         "bigtiff": np.prod(shape) * dtype.itemsize > 2**31,
     }
     if len(shape) > len(image.shape) and shape[0] > 1:
@@ -170,3 +174,40 @@ def _reopen(path: Path, array: WritableArray) -> WritableArray:
 
         return zarr.open_array(path, mode="r")
     return array
+
+
+def is_windowed(path: Path) -> bool:
+    """Whether a file of this name is written window by window."""
+    return path.suffix.lower() in WINDOWED
+
+
+def write_labels(labels: np.ndarray, path: Path, classes: Classes, geometry: Geometry) -> None:
+    """Write labels `(*spatial)` whole: PNG with the classes' colors as its palette, TIFF, NIfTI, `.npy` or `.npz`.
+
+    Raises `InputError` for a name of another kind, or labels that the format cannot hold.
+    """
+    name = path.name.lower()
+    if not name.endswith((".png", ".tif", ".tiff", ".nii", ".nii.gz", ".npy", ".npz")):
+        raise InputError(f"labels cannot be written as {path.name}; expected .png, .tif, .nii, .nii.gz, .npy or .npz")
+    if name.endswith(".png") and (labels.ndim != 2 or labels.dtype != np.uint8):
+        raise InputError(f"labels of {labels.ndim} axes and type {labels.dtype} cannot be a PNG; write .tif or .npz")
+    with replacing(path) as temporary:
+        if name.endswith(".png"):
+            from PIL import Image as Picture
+
+            picture = Picture.fromarray(labels, mode="L")
+            picture.putpalette(classes.color(np.arange(256)).tobytes())
+            picture.save(temporary, format="PNG")
+        elif name.endswith((".tif", ".tiff")):
+            import tifffile
+
+            tags = list(geometry.geo_tags)
+            tifffile.imwrite(temporary, labels, photometric="minisblack", compression="zlib", extratags=tags)
+        elif name.endswith((".nii", ".nii.gz")):
+            import nibabel
+
+            affine = np.eye(4) if geometry.affine is None else geometry.affine
+            nibabel.nifti1.save(nibabel.nifti1.Nifti1Image(labels, affine), temporary)
+        else:
+            with temporary.open("wb") as file:
+                np.save(file, labels) if name.endswith(".npy") else np.savez_compressed(file, mask=labels)

@@ -45,7 +45,7 @@ class Runner(Protocol):
 
 def predict_tiled(
     model: nn.Module,
-    image: np.ndarray | Tensor | ArrayLike | str | PathLike[str],
+    image: np.ndarray | Tensor | ArrayLike | Image | str | PathLike[str],
     *,
     mode: Mode = "exact",
     tile: int | Sequence[int] | None = None,

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from unetzoo.training.losses import DeepSupervision, border_weight_map, list_losses, make_loss
     from unetzoo.training.metrics import BoundaryF1, ConfusionMatrix, VolumeScores
     from unetzoo.training.recipe import Recipe, read_recipe
-    from unetzoo.training.trained import load_trained
 
 _LOCATIONS = {
     "BoundaryF1": "unetzoo.training.metrics",
@@ -24,7 +23,6 @@ _LOCATIONS = {
     "evaluate": "unetzoo.training.evaluation",
     "list_losses": "unetzoo.training.losses",
     "load_data": "unetzoo.training.data",
-    "load_trained": "unetzoo.training.trained",
     "make_loss": "unetzoo.training.losses",
     "read_recipe": "unetzoo.training.recipe",
     "train": "unetzoo.training.loop",
@@ -40,7 +38,6 @@ __all__ = [
     "evaluate",
     "list_losses",
     "load_data",
-    "load_trained",
     "make_loss",
     "read_recipe",
     "train",

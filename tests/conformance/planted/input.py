@@ -22,7 +22,7 @@ class ThreeChannelNormalization(SmallUNet):
         return super().forward(x - self.mean)
 
 
-@planted("check_in_channels", because="accepted in silence")
+@planted("check_in_channels", because="silently accepted")
 class DropsExtraChannels(SmallUNet):
     """Slices the channels it was built for."""
 
@@ -116,7 +116,7 @@ class ExactTypeOnly(SmallUNet):
         return super().forward(x)
 
 
-@planted("check_invalid_input", because="int64.*silence")
+@planted("check_invalid_input", because="int64.*silently")
 class CastsIntegers(SmallUNet):
     """Turns whatever comes into floats."""
 
@@ -124,7 +124,7 @@ class CastsIntegers(SmallUNet):
         return super().forward(x.to(self.head.weight.dtype))
 
 
-@planted("check_invalid_input", because="1 channels.*silence")
+@planted("check_invalid_input", because="1 channels.*silently")
 class BroadcastsGray(SmallUNet):
     """Lets one channel stand for all."""
 
@@ -162,7 +162,7 @@ class OtherHeadForOneImage(SmallUNet):
         return logits if len(x) > 1 else 0 * logits.detach() + self.classes(self.encode(x)[0])
 
 
-@planted("check_invalid_input", because="in_channels=1 was accepted in silence")
+@planted("check_invalid_input", because="in_channels=1 was silently accepted")
 class TakesGrayMaps(SmallUNet):
     """Takes three axes for a batch of gray images."""
 
@@ -240,7 +240,7 @@ class EmptyFloat32(SmallUNet):
         return super().forward(x)
 
 
-@planted("check_invalid_input", because="add no batch axis in silence")
+@planted("check_invalid_input", because="add no batch axis silently")
 class AddsBatchAxis(SmallUNet):
     """Takes one image, and answers with a batch."""
 

@@ -31,7 +31,7 @@ class DoubleAtBirth(SmallUNet):
         self.double()
 
 
-@planted("check_unknown_kwargs", because="accepted in silence")
+@planted("check_unknown_kwargs", because="silently accepted")
 def swallows_options(in_channels: int, num_classes: int, **options: object) -> nn.Module:
     """Ignores keywords it does not know."""
     return SmallUNet(in_channels, num_classes)
@@ -157,13 +157,13 @@ class PrivateSeed(SmallUNet):
         self.head.weight = nn.Parameter(drawn.to(self.head.weight.device))
 
 
-@planted("check_unknown_kwargs", because="=False was accepted in silence")
+@planted("check_unknown_kwargs", because="=False was silently accepted")
 def drops_empty_options(in_channels: int, num_classes: int, **options: object) -> nn.Module:
     """Leaves options that are off aside, whatever they are called."""
     return SmallUNet(in_channels, num_classes, **{name: v for name, v in options.items() if v})  # type: ignore[arg-type]
 
 
-@planted("check_unknown_kwargs", because="encoder_no_such.* was accepted in silence")
+@planted("check_unknown_kwargs", because="encoder_no_such.* was silently accepted")
 def drops_encoder_options(in_channels: int, num_classes: int, **options: object) -> nn.Module:
     """Has no encoder to hand the encoder's options to."""
     kept = {name: v for name, v in options.items() if not name.startswith("encoder_")}

@@ -1,4 +1,4 @@
-"""Alignment: output pixels lie over the input pixels they speak of."""
+"""Alignment: output pixels lie over the input pixels that they classify."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unetzoo.capabilities import Axes
-from unetzoo.conformance.check import EVAL, Measurement, check, expect
-from unetzoo.conformance.context import Context
-from unetzoo.conformance.paths import GLOBAL, path_gradients
-from unetzoo.conformance.reach import long_image, period, radius_along, shift_error
-from unetzoo.conformance.tracing import Operations
+from unetzoo.conformance.definition.check import EVAL, check
+from unetzoo.conformance.definition.context import Context
+from unetzoo.conformance.definition.outcomes import Measurement, expect
+from unetzoo.conformance.measuring.paths import GLOBAL, path_gradients
+from unetzoo.conformance.measuring.reach import long_image, period, radius_along, shift_error
+from unetzoo.conformance.measuring.tracing import Operations
 
 LITTLE, MOST = 0.2, 0.6
 """Shares of what one output pixel depends on more than others do."""
@@ -27,7 +28,7 @@ WHOLE = 0.1
 
 @check(requires=EVAL, cost="slow")
 def check_alignment(ctx: Context) -> Measurement | None:
-    """Output pixels lie over the input pixels they speak of: no shift by asymmetric padding or cropping."""
+    """Each output pixel lies over its input pixel: asymmetric padding or cropping shifts nothing."""
     capabilities = ctx.capabilities
     if capabilities.ndim == 2:
         _expect_in_place(ctx)
@@ -215,7 +216,7 @@ def _block(ctx: Context, out: Tensor, axis: int, start: int | None = None) -> tu
 
 
 def _centroid(gradient: Tensor, axis: int, center: float) -> tuple[float, float]:
-    """How far from ``center`` a gradient lies along the axis, on average over the images, and three standard errors."""
+    """How far from `center` a gradient lies along the axis, on average over the images, and three standard errors."""
     profiles = gradient.abs().movedim(axis + 2, 1).flatten(2).sum(2)
     centroids = (profiles * torch.arange(profiles.shape[1])).sum(1) / profiles.sum(1)
     return float(centroids.mean()) - center, 3 * float(centroids.std()) / math.sqrt(len(centroids))

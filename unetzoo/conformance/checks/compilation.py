@@ -1,4 +1,4 @@
-"""``torch.compile``: one graph, compiled once, for every size, with the same results."""
+"""`torch.compile`: one graph, compiled once, for every size, with the same results."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from unetzoo.capabilities import Axes
-from unetzoo.conformance.check import GATES, CheckFailed, Measurement, agree, check, worst
-from unetzoo.conformance.context import Context, tensors_in
-from unetzoo.conformance.tracing import blame, brief
+from unetzoo.conformance.definition.check import GATES, check
+from unetzoo.conformance.definition.context import Context, tensors_in
+from unetzoo.conformance.definition.outcomes import CheckFailed, Measurement, agree, worst
+from unetzoo.conformance.measuring.tracing import blame, brief
 
 
 @contextmanager
@@ -29,10 +30,10 @@ def _fresh_compiler() -> Iterator[None]:
 
 @check(requires=GATES, devices="both", level="should", cost="slow")
 def check_compile_fullgraph(ctx: Context) -> Measurement | None:
-    """``torch.compile(fullgraph=True)`` captures the network in one graph, in both modes, with equal outputs.
+    """`torch.compile(fullgraph=True)` captures the network in one graph in both modes, with equal outputs.
 
     A graph break, at a branch on values, a print or a call that cannot be traced, takes the speed away. The CPU runs
-    the captured graph as it is; CUDA compiles it with inductor, for each size anew, since that of torch 2.11 fails on
+    the captured graph as it is; CUDA compiles it with inductor, once for each size, since that of torch 2.11 fails on
     sound networks of dynamic sizes.
     """
     on_cpu = ctx.device.type == "cpu"
@@ -63,9 +64,9 @@ def check_compile_fullgraph(ctx: Context) -> Measurement | None:
 
 @check(requires=GATES, level="should", cost="slow")
 def check_no_recompile(ctx: Context) -> None:
-    """A compiled network is compiled once for a shape, and once more for all other sizes.
+    """A compiled network compiles once for the first size and once more for all other sizes.
 
-    A counter in Python, a cache by shape, or a size that becomes a plain number makes every call compile anew.
+    A counter in Python, a cache by shape, or a size that becomes a plain number makes every call compile again.
     """
     for training in (False, True):
         model = ctx.train_model(dtype=torch.float32).train(training)

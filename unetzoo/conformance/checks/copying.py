@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from unetzoo.conformance.check import EVAL, GATES, CheckFailed, Measurement, agree, check, expect, worst
-from unetzoo.conformance.context import Context
-from unetzoo.conformance.tracing import blame, brief, listing
+from unetzoo.conformance.definition.check import EVAL, GATES, check
+from unetzoo.conformance.definition.context import Context
+from unetzoo.conformance.definition.outcomes import CheckFailed, Measurement, agree, expect, worst
+from unetzoo.conformance.measuring.tracing import blame, brief, listing
 from unetzoo.errors import ConfigError
 from unetzoo.network import DenseModel
 from unetzoo.pretrained import from_pretrained
@@ -25,7 +26,7 @@ Change: TypeAlias = "tuple[str, tuple[int, ...]]"
 
 @check(requires=GATES, core=True)
 def check_deepcopy(ctx: Context) -> Measurement | None:
-    """``copy.deepcopy`` gives an equal, independent network, fresh and in the middle of a training step.
+    """`copy.deepcopy` gives an equal, independent network, before and in the middle of a training step.
 
     Averaged weights are kept in a deep copy. A graph or closure that the network holds makes it fail, or tie both.
     """
@@ -34,7 +35,7 @@ def check_deepcopy(ctx: Context) -> Measurement | None:
 
 @check(requires=GATES)
 def check_pickle(ctx: Context) -> Measurement | None:
-    """Pickling and unpickling gives an equal, independent network, fresh and in the middle of a training step.
+    """Pickling and unpickling gives an equal, independent network, before and in the middle of a training step.
 
     Worker processes are sent the network this way. Lambdas, local classes, locks and open graphs refuse.
     """
@@ -118,7 +119,7 @@ def _tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
 
 @check(requires=EVAL, core=True)
 def check_save_pretrained(ctx: Context) -> Measurement | None:
-    """``save_pretrained`` and ``from_pretrained`` restore the same network, and any reader finds the same tensors.
+    """`save_pretrained` and `from_pretrained` restore the same network, and any reader finds the same tensors.
 
     An option that the configuration forgets builds another network from the same weights.
     """
@@ -155,7 +156,7 @@ def check_save_pretrained(ctx: Context) -> Measurement | None:
 
 @check(requires=EVAL, core=True)
 def check_changed_roundtrip(ctx: Context) -> Measurement | None:
-    """After each public change of a model (new head, freeze, checkpointing, loaded weights) it still saves and loads.
+    """A model saves and loads after each public change: a new head, freezing, checkpointing, loaded weights.
 
     The changes follow each other, each on what the one before was saved and loaded as: a head that the configuration
     forgets, or keys that a wrapper renames, show in the next load alone.

@@ -10,11 +10,12 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from unetzoo.conformance.check import BACKWARD, EVAL, Measurement, NotApplicable, agree, check, expect, worst
-from unetzoo.conformance.context import Context
-from unetzoo.conformance.rounding import TF32, own_error, rounding_effects
-from unetzoo.conformance.sandbox import set_tf32
-from unetzoo.conformance.tracing import blame
+from unetzoo.conformance.definition.check import BACKWARD, EVAL, check
+from unetzoo.conformance.definition.context import Context
+from unetzoo.conformance.definition.outcomes import Measurement, NotApplicable, agree, expect, worst
+from unetzoo.conformance.measuring.rounding import TF32, own_error, rounding_effects
+from unetzoo.conformance.measuring.sandbox import set_tf32
+from unetzoo.conformance.measuring.tracing import blame
 
 _ONLY_KERNELS_OF_VOLUMES = "max_pool3d|avg_pool3d|upsample_trilinear3d"
 
@@ -22,7 +23,7 @@ _ONLY_KERNELS_OF_VOLUMES = "max_pool3d|avg_pool3d|upsample_trilinear3d"
 @check(requires=EVAL, devices="cuda")
 @torch.no_grad()
 def check_cuda_matches_cpu(ctx: Context) -> Measurement | None:
-    """CUDA gives the CPU's float32 outputs, with TF32 off to 1e-4, with TF32 on to 5e-3 and with the same decisions.
+    """CUDA matches the CPU's float32 outputs: to 1e-4 without TF32; to 5e-3, with the same classes, with it.
 
     A sensitive network is allowed more: ten times what the CPU's float32 is from float64, and with TF32 four times what
     such rounding of weights and input does.
@@ -52,7 +53,7 @@ def check_cuda_matches_cpu(ctx: Context) -> Measurement | None:
 @check(requires=EVAL, devices="cuda")
 @torch.no_grad()
 def check_cuda_stream(ctx: Context) -> Measurement:
-    """A forward on a side stream waits for that stream's work: its kernels go to the current stream.
+    """A forward on a side stream launches all its kernels on that stream.
 
     The input arrives there late, behind a pause, so that a kernel on another stream reads zeros.
     """
@@ -73,7 +74,7 @@ def check_cuda_stream(ctx: Context) -> Measurement:
 
 @check(requires=BACKWARD, devices="cuda")
 def check_deterministic_algorithms(ctx: Context) -> Measurement | None:
-    """A train step runs under ``torch.use_deterministic_algorithms(True)`` and repeats bit for bit.
+    """A training step runs under `torch.use_deterministic_algorithms(True)` and is bitwise reproducible.
 
     Adaptive pooling, bicubic interpolation and others have backward kernels that add in any order, and refuse this
     mode. So do the usual ones of volumes, for which torch has no other: these are excused where nothing is declared.
@@ -115,9 +116,9 @@ def _excused(ctx: Context) -> Iterator[None]:
 @check(devices="cuda", level="should")
 @torch.no_grad()
 def check_no_sync(ctx: Context) -> None:
-    """An eval forward never waits for the device.
+    """An eval forward never synchronizes with the device.
 
-    ``.item()``, ``nonzero``, ``if tensor`` and copies from or to the CPU stall the queue in every step.
+    `.item()`, `nonzero`, `if tensor` and copies from or to the CPU stall the queue in every step.
     """
     ctx.require_cuda()
     model, x = ctx.eval_model(dtype=torch.float32), ctx.input(dtype=torch.float32)
@@ -135,7 +136,7 @@ def check_no_sync(ctx: Context) -> None:
 @check(requires=EVAL, devices="cuda", level="advice")
 @torch.no_grad()
 def check_cuda_graph(ctx: Context) -> Measurement | None:
-    """A captured CUDA graph, replayed with new data, gives what a forward gives."""
+    """A captured CUDA graph, replayed on new data, matches a forward."""
     ctx.require_cuda()
     model, static = ctx.eval_model(dtype=torch.float32), ctx.input(dtype=torch.float32)
     side = torch.cuda.Stream(ctx.device)

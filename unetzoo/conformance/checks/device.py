@@ -8,18 +8,19 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from unetzoo.conformance.check import EVAL, CheckFailed, Measurement, Unavailable, agree, check, expect, worst
-from unetzoo.conformance.context import Context, tensors_in
-from unetzoo.conformance.tracing import blame, brief
+from unetzoo.conformance.definition.check import EVAL, check
+from unetzoo.conformance.definition.context import Context, tensors_in
+from unetzoo.conformance.definition.outcomes import CheckFailed, Measurement, Unavailable, agree, expect, worst
+from unetzoo.conformance.measuring.tracing import blame, brief
 
 
 @check()
 @torch.no_grad()
 def check_fake_device(ctx: Context) -> None:
-    """With parameters, buffers and input on ``cuda:1`` everything is computed there; no GPU is needed for this.
+    """With parameters, buffers and input on `cuda:1`, everything is computed there (simulated, needs no GPU).
 
-    Fake tensors have a device and a shape but no data, so that a constant on the CPU, ``.cuda()``, ``cuda:0`` or a
-    tensor that ``.to()`` does not reach meets a tensor on another device, and raises.
+    Fake tensors have a device and a shape but no data, so that a constant on the CPU, `.cuda()`, `cuda:0` or a
+    tensor that `.to()` does not reach meets a tensor on another device, and raises.
     """
     hint = (
         "Create tensors with device=x.device, register constants as buffers, and let nothing name a device, ask "
@@ -73,7 +74,7 @@ def _fake(tensor: Tensor, device: torch.device) -> Tensor:
 
 @check(requires=EVAL, devices="cuda")
 def check_device_move(ctx: Context) -> Measurement | None:
-    """Moved to CUDA, to a second GPU where there is one, and back, the network computes the same; so built there.
+    """The network computes the same after moving to CUDA, to a second GPU if there is one, and back.
 
     Caches of tensors on the first device, or a device kept from the construction, show here. The numbers there are held
     loosely: some of torch's own kernels, as that of Hardswish, round to float32 in float64.

@@ -16,20 +16,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from unetzoo.conformance.check import (
-    BACKWARD,
-    GATES,
-    CheckFailed,
-    Measurement,
-    Unavailable,
-    agree,
-    check,
-    expect,
-    worst,
-)
-from unetzoo.conformance.context import Context
-from unetzoo.conformance.stochastic import without_dropout
-from unetzoo.conformance.tracing import blame, brief, listing
+from unetzoo.conformance.definition.check import BACKWARD, GATES, check
+from unetzoo.conformance.definition.context import Context
+from unetzoo.conformance.definition.outcomes import CheckFailed, Measurement, Unavailable, agree, expect, worst
+from unetzoo.conformance.measuring.stochastic import without_dropout
+from unetzoo.conformance.measuring.tracing import blame, brief, listing
 
 _PATIENCE = 120.0  # seconds after which a silent process counts as no evidence
 _Report = dict[str, Tensor]
@@ -38,7 +29,7 @@ _Rank = Callable[[Context, int, int], _Report]
 
 @check(requires=BACKWARD, cost="slow")
 def check_ddp(ctx: Context) -> Measurement:
-    """Two DistributedDataParallel processes train without ``find_unused_parameters`` and stay equal.
+    """Two DistributedDataParallel processes train without `find_unused_parameters` and stay equal.
 
     A parameter that one step leaves unused, for good or by chance, stops the reducer; one that forward changes itself
     drifts apart between the replicas.
@@ -47,11 +38,11 @@ def check_ddp(ctx: Context) -> Measurement:
         raise Unavailable("needs torch.distributed with gloo")
     reports, errors = _launch(ctx, _train_replica, world_size=2)
     # The other process only hears that the connection is lost: the reducer's own words are the evidence.
-    told = [e for e in errors if not any(word in e.lower() for word in ("connection", "timed out", "peer"))]
+    reasons = [e for e in errors if not any(word in e.lower() for word in ("connection", "timed out", "peer"))]
     expect(
-        not told,
-        f"DistributedDataParallel failed: {brief(told[0], 250) if told else ''}. Forward must use every parameter in "
-        "every step, once: check_param_grads names those it does not",
+        not reasons,
+        f"DistributedDataParallel failed: {brief(reasons[0], 250) if reasons else ''}. Forward must use every "
+        "parameter in every step, once: check_param_grads names those it does not",
     )
     if errors or len(reports) < 2:
         raise Unavailable(f"the processes gave no result: {'; '.join(errors) or 'timed out'}")
@@ -59,7 +50,7 @@ def check_ddp(ctx: Context) -> Measurement:
     expect(
         not differing,
         f"after 8 steps the replicas differ in {listing(differing)}. Forward or a hook changes these, or the reducer "
-        "was not told of them when the network was wrapped",
+        "did not know them when the network was wrapped",
         len(differing),
         0,
     )
@@ -82,7 +73,7 @@ def _train_replica(ctx: Context, rank: int, world_size: int) -> _Report:
 
 @check(requires=GATES, devices="both", level="should", cost="slow")
 def check_sync_bn(ctx: Context) -> Measurement | None:
-    """Converted to SyncBatchNorm the eval outputs stay, and on CUDA two processes equal one on the joint batch.
+    """SyncBatchNorm keeps the eval outputs; on CUDA, two processes match one on the joint batch.
 
     The conversion replaces every subclass of BatchNorm by the plain one, and loses what it did besides.
     """
@@ -121,48 +112,8 @@ def _sync_replica(ctx: Context, rank: int, world_size: int) -> _Report:
         return {"output": ctx.output(model, ctx.input(batch=4).chunk(world_size)[rank])}
 
 
-@check(requires=BACKWARD, devices="cuda", level="advice", cost="slow")
-def check_fsdp(ctx: Context) -> Measurement | None:
-    """Sharded with ``fully_shard``, block by block, one training step equals that of the plain network.
-
-    A layer that is called around its block's forward meets parameters that are not gathered.
-    """
-    ctx.require("fsdp" in ctx.capabilities.supports, "does not declare fsdp")
-    ctx.require_cuda()
-    reports, errors = _launch(ctx, _sharded_step, world_size=1)
-    if errors or not reports:
-        raise CheckFailed(f"a step with fully_shard failed: {'; '.join(errors) or 'timed out'}")
-    plain = ctx.train_model()
-    _step(ctx, plain)
-    return worst(
-        agree(reports[0][n], p.detach().cpu(), 1e-9, f"{n!r} after a step with fully_shard")
-        for n, p in plain.named_parameters()
-    )
-
-
-def _sharded_step(ctx: Context, rank: int, world_size: int) -> _Report:
-    from torch.distributed.fsdp import fully_shard
-    from torch.distributed.tensor import DTensor
-
-    model = ctx.train_model()
-    for child in model.children():
-        if any(True for _ in child.parameters()) and not isinstance(child, (nn.ModuleList, nn.ModuleDict)):
-            fully_shard(child)
-    fully_shard(model)
-    _step(ctx, model)
-    gathered = ((n, p.full_tensor() if isinstance(p, DTensor) else p) for n, p in model.named_parameters())
-    return {n: p.detach() for n, p in gathered}
-
-
-def _step(ctx: Context, model: nn.Module) -> None:
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-2)
-    torch.manual_seed(ctx.seed)
-    ctx.loss(ctx.outputs(model, ctx.input())).backward()
-    optimizer.step()
-
-
 def _launch(ctx: Context, work: _Rank, world_size: int) -> tuple[list[_Report], list[str]]:
-    """Run ``work`` in processes of one group; what those that finished report, and the errors of the others."""
+    """Run `work` in processes of one group; what those that finished report, and the errors of the others."""
     # A fork is quick and needs nothing pickled, but CUDA's and autograd's threads do not survive one.
     method = "fork" if sys.platform == "linux" and not torch.cuda.is_available() else "spawn"
     if multiprocessing.current_process().daemon:
@@ -204,11 +155,10 @@ def _run_rank(ctx: Context, work: _Rank, rank: int, world_size: int) -> None:
     torch.set_num_threads(1)
     if sys.platform == "linux":
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    backend = "cpu:gloo,cuda:nccl" if work is _sharded_step else "gloo"
     report: _Report | str
     try:
         store = dist.FileStore(str(ctx.tmp_path / "store"), world_size)
-        dist.init_process_group(backend, store=store, rank=rank, world_size=world_size)
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=world_size)
         report = {n: t.cpu() for n, t in work(ctx, rank, world_size).items()}
         dist.barrier()
     except Exception as error:  # sent to the parent as text: it judges what the error says

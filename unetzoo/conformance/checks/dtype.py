@@ -11,18 +11,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._pytree import tree_leaves
 
-from unetzoo.conformance.check import BACKWARD, CheckFailed, Measurement, NotApplicable, agree, check, expect, worst
-from unetzoo.conformance.context import Context, warm_statistics
-from unetzoo.conformance.rounding import BFLOAT16, rounding_effects
-from unetzoo.conformance.tracing import blame, listing, other_floats
+from unetzoo.conformance.definition.check import BACKWARD, check
+from unetzoo.conformance.definition.context import Context, warm_statistics
+from unetzoo.conformance.definition.outcomes import CheckFailed, Measurement, NotApplicable, agree, expect, worst
+from unetzoo.conformance.measuring.rounding import BFLOAT16, rounding_effects
+from unetzoo.conformance.measuring.tracing import blame, listing, other_floats
 
 
 @check()
 def check_no_hidden_cast(ctx: Context) -> Measurement:
     """A float64 network computes in float64 throughout.
 
-    A float32 island hides in ``.float()``, in numpy, or in a grid made in the default type: it costs precision here and
-    raises in half precision, where it meets weights of another type. Intended ones are declared as ``casts``.
+    A float32 island hides in `.float()`, in numpy, or in a grid made in the default type: it costs precision here and
+    raises in half precision, where it meets weights of another type. Intended ones are declared as `casts`.
     """
     cases = [(True, ctx.size), *((False, size) for size in ctx.sizes())]
     models = {True: ctx.train_model(), False: ctx.eval_model()}
@@ -44,9 +45,9 @@ def check_no_hidden_cast(ctx: Context) -> Measurement:
 @check(devices="both")
 @torch.no_grad()
 def check_float16(ctx: Context) -> Measurement | None:
-    """A half-precision network is finite on noise and on flat images, and near float32 on noise.
+    """A half-precision network gives finite outputs on noise and on flat images, near float32 on noise.
 
-    ``masked_fill(-1e9)`` raises or overflows, and an epsilon of 1e-8 is zero.
+    `masked_fill(-1e9)` raises or overflows, and an epsilon of 1e-8 is zero.
     """
     model = ctx.eval_model(dtype=torch.float16)
     x = ctx.input(dtype=torch.float16)
@@ -59,7 +60,7 @@ def check_float16(ctx: Context) -> Measurement | None:
 @check(devices="both", cost="slow")
 @torch.no_grad()
 def check_float16_large_image(ctx: Context) -> None:
-    """A half-precision network is finite on an image of more pixels than half precision counts.
+    """A half-precision network is finite on an image with more pixels than float16 can count (65,504).
 
     A sum over such an image, as in an average taken by hand, passes 65504.
     """
@@ -128,7 +129,7 @@ def _near_float32(ctx: Context, model: nn.Module, x: Tensor, outputs: list[Tenso
 
 @check(requires=BACKWARD, devices="both")
 def check_autocast(ctx: Context) -> Measurement | None:
-    """Under autocast the outputs are near float32, gradients are finite, and the loss falls.
+    """Under autocast the outputs are near float32, gradients are finite, and the loss decreases.
 
     bfloat16 on the CPU, float16 too on CUDA. In-place and indexed operations meet two types there that must agree.
     """

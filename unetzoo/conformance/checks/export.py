@@ -1,11 +1,9 @@
-"""Export: ``torch.export``, ONNX and the older formats give the same function, at other sizes too."""
+"""Export: `torch.export`, ONNX and the older formats give the same function, at other sizes too."""
 
 from __future__ import annotations
 
 import logging
 import math
-import os
-import shutil
 import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -14,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from unetzoo.capabilities import Axes
-from unetzoo.conformance.check import EVAL, Measurement, Unavailable, agree, check, expect, worst
-from unetzoo.conformance.context import Context, tensors_in
-from unetzoo.conformance.tracing import blame
+from unetzoo.conformance.definition.check import EVAL, check
+from unetzoo.conformance.definition.context import Context, tensors_in
+from unetzoo.conformance.definition.outcomes import Measurement, Unavailable, agree, expect, worst
+from unetzoo.conformance.measuring.tracing import blame
 
 _HINT = (
     "Branch on shapes and settings, not on values; take sizes from x.shape as they are, without int(), numpy or a cache"
@@ -26,7 +25,7 @@ _HINT = (
 @check(requires=EVAL, level="should", core=True)
 @torch.no_grad()
 def check_export(ctx: Context) -> Measurement | None:
-    """``torch.export`` captures the network, and the program equals it on other inputs too.
+    """`torch.export` captures the network, and the program matches it on other inputs.
 
     A branch on values cannot be captured, or is frozen the way the example went.
     """
@@ -38,9 +37,9 @@ def check_export(ctx: Context) -> Measurement | None:
 @check(requires=EVAL, level="should", cost="slow")
 @torch.no_grad()
 def check_export_dynamic(ctx: Context) -> Measurement | None:
-    """A program exported with dynamic batch and sizes equals the network at other batches and sizes.
+    """A program exported with dynamic batch and spatial sizes matches the network at other sizes.
 
-    ``int()``, numpy and arithmetic on a cached size turn the example's size into a constant of the program.
+    `int()`, numpy and arithmetic on a cached size turn the example's size into a constant of the program.
     """
     ctx.require(
         _sizes_vary(ctx), "declares a fixed size, or is 1-D, where torch itself fixes the size of a max pooling"
@@ -53,7 +52,7 @@ def check_export_dynamic(ctx: Context) -> Measurement | None:
 @check(requires=EVAL, level="advice", cost="slow", timeout=600)
 @torch.no_grad()
 def check_onnx(ctx: Context) -> Measurement | None:
-    """Exported to ONNX with dynamic axes, onnxruntime gives the network's logits and classes, at another size too."""
+    """Exported to ONNX with dynamic axes, onnxruntime gives the same logits and classes, at another size too."""
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
     if missing:
         raise Unavailable(f"needs the packages {', '.join(missing)}: pip install unetzoo[export]")
@@ -85,30 +84,12 @@ def check_onnx(ctx: Context) -> Measurement | None:
 @check(requires=EVAL, level="advice")
 @torch.no_grad()
 def check_jit_trace(ctx: Context) -> Measurement | None:
-    """A ``torch.jit.trace`` equals the network at the traced size (deprecated in torch, but in use)."""
+    """A `torch.jit.trace` matches the network at the traced size (deprecated in torch, but in use)."""
     model, x = ctx.eval_model(dtype=torch.float32), ctx.input(dtype=torch.float32)
     with blame("torch.jit.trace", _HINT), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         traced = torch.jit.trace(model, x, check_trace=False)
     return worst(_compare(ctx, model, traced, other, "the trace") for other in _others(ctx))
-
-
-@check(requires=EVAL, devices="both", level="advice", cost="slow", timeout=900)
-@torch.no_grad()
-def check_aoti(ctx: Context) -> Measurement | None:
-    """An AOTInductor package of the exported network loads and agrees."""
-    ctx.require("aoti" in ctx.capabilities.supports, "does not declare aoti")
-    compiler = os.environ.get("CXX", "g++")
-    if shutil.which(compiler) is None:
-        raise Unavailable(f"needs a C++ compiler; {compiler!r} is not on the path")
-    model, x = ctx.eval_model(dtype=torch.float32), ctx.input(dtype=torch.float32)
-    program = _program(model, x)
-    path = str(ctx.tmp_path / "model.pt2")
-    with blame("AOTInductor compilation"):
-        torch._inductor.aoti_compile_and_package(program, package_path=path)
-    with blame("loading the AOTInductor package"):
-        package = torch._inductor.aoti_load_package(path)
-    return worst(_compare(ctx, model, package, other, "the AOTInductor package", 1e-3) for other in _others(ctx))
 
 
 def _program(

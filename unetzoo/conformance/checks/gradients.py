@@ -8,15 +8,16 @@ import warnings
 import torch
 from torch import Tensor, nn
 
-from unetzoo.conformance.check import BACKWARD, CheckFailed, Measurement, check, expect, worst
-from unetzoo.conformance.context import Context
-from unetzoo.conformance.sandbox import GlobalState
-from unetzoo.conformance.tracing import brief, listing, other_floats
+from unetzoo.conformance.definition.check import BACKWARD, check
+from unetzoo.conformance.definition.context import Context
+from unetzoo.conformance.definition.outcomes import CheckFailed, Measurement, expect, worst
+from unetzoo.conformance.measuring.sandbox import GlobalState
+from unetzoo.conformance.measuring.tracing import brief, listing, other_floats
 
 
 @check(devices="both", core=True)
 def check_backward_runs(ctx: Context) -> None:
-    """A training step's backward runs from every output to the input and gives finite gradients.
+    """The backward pass of a training step reaches the input from every output, with finite gradients.
 
     Operations that overwrite a tensor which autograd still needs, or that detach an output, show only here.
     """
@@ -120,10 +121,10 @@ def check_param_grads(ctx: Context) -> None:
 
 @check(requires=BACKWARD, core=True)
 def check_param_grads_nonzero(ctx: Context) -> Measurement:
-    """No weight's gradient is identically zero once the weights are off their special initial values.
+    """No weight's gradient is identically zero once the weights have left their initial values.
 
-    A gradient that is multiplied by zero, or that stops at a dead activation, looks healthy to ``grad is not None``.
-    Biases and scales are left out: a bias in front of a normalization has no gradient by right. A weight is confirmed
+    A gradient that is multiplied by zero, or that stops at a dead activation, looks healthy to `grad is not None`.
+    Biases and scales are left out: a bias in front of a normalization rightly has no gradient. A weight is confirmed
     at twice the size: attention over a single token has none either. None at all is for check_param_grads.
     Of convolutions and linear layers the channels count: a skip of zeros, or features that nothing reads. A ReLU that
     never fires is another one with other weights: what counts is a sixteenth of the channels, two at least, under eight
@@ -202,7 +203,7 @@ def _note_channels(model: nn.Module, largest: dict[tuple[str, int], Tensor], con
 def check_gradcheck(ctx: Context) -> Measurement | None:
     """Gradients agree with finite differences along random directions.
 
-    A wrong custom backward, or a path hidden by ``detach`` or ``.data``, trains, but towards the wrong place. In
+    A wrong custom backward, or a path hidden by `detach` or `.data`, trains, but towards the wrong place. In
     training mode the bound is wider: spectral normalization rightly holds its power iteration constant. So it is where
     a part computes in float32, whose rounding is no small part of so small differences.
     """

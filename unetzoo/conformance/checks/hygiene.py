@@ -18,15 +18,16 @@ from dataclasses import fields, is_dataclass
 import torch
 from torch import Tensor, nn
 
-from unetzoo.conformance.auditing import audited
-from unetzoo.conformance.check import CREATE, CheckFailed, Measurement, check, expect
-from unetzoo.conformance.context import Context, state_layout
-from unetzoo.conformance.sandbox import GlobalState, flip_tf32
+from unetzoo.conformance.definition.check import CREATE, check
+from unetzoo.conformance.definition.context import Context, state_layout
+from unetzoo.conformance.definition.outcomes import CheckFailed, Measurement, expect
+from unetzoo.conformance.measuring.auditing import audited
+from unetzoo.conformance.measuring.sandbox import GlobalState, flip_tf32
 
 
 @check(requires=CREATE, devices="both", core=True)
 def check_global_state(ctx: Context) -> None:
-    """Building, forward and backward leave the process's flags, filters, loggers, environment and cwd alone."""
+    """Building, forward and backward leave global flags, filters, loggers, environment and working folder unchanged."""
     importlib.import_module("torch._dynamo.config")  # its settings are compared once it is there
     for flipped in (False, True):
         with _flipped(flipped):
@@ -76,7 +77,7 @@ def _stages(ctx: Context) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _flipped(flip: bool) -> Iterator[None]:
-    """Start from other values than the usual ones, lest a network set a flag to what it happens to be already."""
+    """Start from unusual values, so that setting a flag to its usual value shows."""
     state = GlobalState.capture()
     try:
         if flip:
@@ -94,7 +95,7 @@ def _flipped(flip: bool) -> Iterator[None]:
 
 @check(level="should")
 def check_self_contained(ctx: Context) -> None:
-    """Building, forward and backward open no connection, change no file, and start no process or lasting thread."""
+    """Building, forward and backward open no connection, write no file, and leave no process or thread running."""
     before = set(threading.enumerate())
     with audited() as heard:
         for stage in _stages(ctx):
@@ -130,7 +131,7 @@ def check_silent(ctx: Context) -> None:
 
 @check(requires=CREATE, level="should")
 def check_repr(ctx: Context) -> Measurement | None:
-    """repr does not raise and stays below 1 MB, before and after a training step."""
+    """`repr` does not raise and stays below 1 MB, before and after a training step."""
     model = ctx.build()
     _expect_printable(model, "a fresh network")
     with contextlib.suppress(Exception):  # whether it runs is another check's matter
@@ -158,14 +159,14 @@ def _expect_printable(model: nn.Module, what: str) -> None:
 
 @check(requires=CREATE, core=True)
 def check_modules_registered(ctx: Context) -> None:
-    """No module hides in a plain attribute, list, dict, tuple or set: `.to()`, `train()` and checkpoints reach it."""
+    """No module hides in a plain attribute, list, dict, tuple or set, where `.to()` and `train()` miss it."""
     hint = "misses .to(), train(), state_dict and the optimizer. Use ModuleList or ModuleDict"
     _expect_registered(ctx, nn.Module, hint)
 
 
 @check(requires=(*CREATE, "check_modules_registered"), core=True)
 def check_all_registered(ctx: Context) -> None:
-    """No tensor hides in a plain attribute, list, dict, tuple or set: all are registered."""
+    """No tensor hides in a plain attribute, list, dict, tuple or set: all are parameters or buffers."""
     hint = "misses .to(), state_dict and the optimizer. Use ParameterList or register_buffer; keep no activations"
     _expect_registered(ctx, Tensor, hint)
 
@@ -214,7 +215,7 @@ def _hidden(value: object, path: str, depth: int) -> Iterator[tuple[str, nn.Modu
 
 @check(core=True)
 def check_state_dict_stable(ctx: Context) -> None:
-    """Keys, shapes and parameter identities are the same before and after the first forwards."""
+    """Keys, shapes and parameter objects are the same before and after the first forwards."""
     model = ctx.train_model(dtype=torch.float32)
     keys = state_layout(model)
     identities = {name: id(p) for name, p in model.named_parameters()}
@@ -233,7 +234,7 @@ def check_state_dict_stable(ctx: Context) -> None:
 
 @check(core=True)
 def check_module_reuse(ctx: Context) -> None:
-    """Every layer that owns parameters is called once a forward, unless it is declared in `reused`."""
+    """Every layer with parameters is called once per forward, unless declared in `reused`."""
     calls = _calls(ctx, ctx.train_model(dtype=torch.float32))
     many = {name: n for name, n in calls.items() if n > 1 and not _declared(name, ctx.capabilities.reused)}
     expect(

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from unetzoo.conformance.check import BACKWARD, CREATE, Measurement, check, expect
-from unetzoo.conformance.context import Context
-from unetzoo.conformance.tracing import listing
+from unetzoo.conformance.definition.check import BACKWARD, CREATE, check
+from unetzoo.conformance.definition.context import Context
+from unetzoo.conformance.definition.outcomes import Measurement, expect
+from unetzoo.conformance.measuring.tracing import listing
 
 LEAST_WITHOUT_NORM = 1e-4
 
@@ -18,10 +19,10 @@ LEAST_WITHOUT_NORM = 1e-4
 @check(devices="both")
 @torch.no_grad()
 def check_init_statistics(ctx: Context) -> Measurement:
-    """Fresh logits vary by 0.01 to 20 within a channel and stay below 100.
+    """Logits at initialization have a standard deviation of 0.01 to 20 per channel and stay below 100.
 
     Without any normalization the spread halves with every layer of torch's default initialization, and still trains:
-    such a network is held to ``LEAST_WITHOUT_NORM``.
+    such a network is held to `LEAST_WITHOUT_NORM`.
     Logits that explode start with a loss of hundreds, logits that vanish with gradients of nothing.
     """
     ctx.require(not ctx.capabilities.zero_init_output, "capabilities zero_init_output")
@@ -90,7 +91,7 @@ def _profile(spreads: dict[str, float]) -> str:
 
 @check(requires=CREATE)
 def check_init_symmetry(ctx: Context) -> None:
-    """No weight begins with all its filters equal; all zero is allowed.
+    """No weight is initialized with all its filters equal; all zero is allowed.
 
     Equal filters get equal gradients and stay equal: a layer of constants is one channel wide for ever.
     """
@@ -127,7 +128,7 @@ def _filters_equal(module: nn.Module, weight: Tensor) -> bool:
 
 @check(requires=BACKWARD)
 def check_zero_init(ctx: Context) -> None:
-    """Weights that begin at zero leave it within eight steps of training.
+    """Weights that are initialized to zero leave it within eight training steps.
 
     A residual branch may begin at nothing, but by one factor: of two that are zero neither has a gradient, ever.
     """
@@ -137,7 +138,7 @@ def check_zero_init(ctx: Context) -> None:
     optimizer = torch.optim.Adam((p for p in model.parameters() if p.requires_grad), lr=1e-3)
     size = ctx.capabilities.legal(
         tuple(2 * s for s in ctx.size)
-    )  # attention over a single token has no gradient by right
+    )  # attention over a single token rightly has no gradient
     for step in range(8):
         optimizer.zero_grad()
         ctx.loss(ctx.outputs(model, ctx.input(size=size, seed=step)), seed=step).backward()
@@ -154,7 +155,7 @@ def check_zero_init(ctx: Context) -> None:
 
 @check(requires=BACKWARD, level="advice")
 def check_init_grad_scale(ctx: Context) -> Measurement:
-    """At initialization no layer's gradient is a million times another's.
+    """At initialization, no layer's gradient is a million times that of another.
 
     Layers whose gradients vanish do not learn while others do, at any learning rate. Scales that start at nothing by
     intention (layer scale, zero-initialized residuals) are moved off first.

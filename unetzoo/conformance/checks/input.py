@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from unetzoo.capabilities import Axes
-from unetzoo.conformance.check import EVAL, CheckFailed, Measurement, NotApplicable, agree, check, expect
-from unetzoo.conformance.context import Context
-from unetzoo.conformance.failure import describe
-from unetzoo.conformance.shapes import REFUSALS, expect_honest_size, expect_shape, illegal_sizes
-from unetzoo.conformance.tracing import brief, listing
+from unetzoo.conformance.definition.check import EVAL, check
+from unetzoo.conformance.definition.context import Context
+from unetzoo.conformance.definition.outcomes import CheckFailed, Measurement, NotApplicable, agree, expect
+from unetzoo.conformance.measuring.failure import describe
+from unetzoo.conformance.measuring.shapes import REFUSALS, expect_honest_size, expect_shape, illegal_sizes
+from unetzoo.conformance.measuring.tracing import brief, listing
 
 
 @check(core=True)
@@ -46,12 +47,12 @@ def _expect_refused(model: nn.Module, x: Tensor, what: str, naming: tuple[int, .
         missing = [n for n in naming if str(n) not in text]
         expect(not missing, f"{what} raised {type(error).__name__}: {text[:200]!r}, which does not name {missing}")
     else:
-        raise CheckFailed(f"{what} was accepted in silence (input {list(x.shape)}, {x.dtype}), expected an error")
+        raise CheckFailed(f"{what} was silently accepted (input {list(x.shape)}, {x.dtype}), expected an error")
 
 
 @check()
 def check_input_channels_used(ctx: Context) -> Measurement | None:
-    """Every input channel has an influence of its own on the output."""
+    """Each input channel influences the output in its own way."""
     smallest = torch.inf
     for channels in dict.fromkeys((max(ctx.in_channels, 2), 4)):
         model = ctx.eval_model(in_channels=channels)
@@ -77,7 +78,7 @@ def check_input_channels_used(ctx: Context) -> Measurement | None:
 
 @check(requires=EVAL)
 def check_input_sensitivity(ctx: Context) -> Measurement | None:
-    """Pixels of every range of values have an influence: negative, between 0 and 1, above 1, and in the thousands.
+    """Pixels of every range of values influence the output: negative, 0 to 1, above 1, and in the thousands.
 
     Computed tomography and 16-bit images come as they are: a network that clamps what it was not trained on hides it.
     """
@@ -93,7 +94,7 @@ def check_input_sensitivity(ctx: Context) -> Measurement | None:
     share, four = _least_share(ctx, model, 1.5 * ctx.input()), 1.5 * ctx.input(channels=4)
     try:
         wide = _that_speaks(ctx, four)
-    except REFUSALS:  # check_in_channels speaks of it
+    except REFUSALS:  # reported by check_in_channels
         return Measurement(share, 0.8)
     return Measurement(min(share, _least_share(ctx, wide, four)), 0.8)
 
@@ -123,7 +124,7 @@ def _least_share(ctx: Context, model: nn.Module, x: Tensor) -> float:
 
 
 def _that_speaks(ctx: Context, x: Tensor) -> nn.Module:
-    """A network in eval mode that has logits for ``x``: a gate that decides for the whole image may silence some."""
+    """A network in eval mode that has logits for `x`: a gate that decides for the whole image may silence some."""
     for seed in range(8):
         model = ctx.eval_model(seed=seed, in_channels=x.shape[1])
         if bool(ctx.output(model, x).any()):
@@ -133,7 +134,7 @@ def _that_speaks(ctx: Context, x: Tensor) -> nn.Module:
 
 @check(core=True)
 def check_min_size(ctx: Context) -> None:
-    """The minimum size and its neighbors, mixed over the axes, work in eval and training mode."""
+    """The minimum size and slightly larger ones, mixed over the axes, work in eval and training mode."""
     capabilities = ctx.capabilities
     ctx.require(capabilities.fixed_size is None, "the network has one fixed size")
     low = capabilities.legal(capabilities.min_size)
@@ -181,7 +182,7 @@ def _small_sizes(ctx: Context) -> Iterator[Axes]:
 
 @check(core=True)
 def check_divisor(ctx: Context) -> None:
-    """A size off the divisor is refused or answered at its own size, never with an output of some other size.
+    """A size that is not a multiple of the divisor is refused or answered at its own size, never at another one.
 
     A network that answers what is off it along all axes alike, and refuses what is off along one, pads the wrong axis.
     """
@@ -206,14 +207,14 @@ def check_divisor(ctx: Context) -> None:
 
 def _expect_one_rule(ctx: Context, model: nn.Module) -> None:
     """A network that tests its sizes itself, by a ValueError, tests all of them, and names the right number."""
-    told: dict[Axes, Exception] = {}
+    refused: dict[Axes, Exception] = {}
     for axis, divisor in enumerate(ctx.capabilities.divisor):
         for step in {1, divisor // 2} - {divisor, 0}:
             size = tuple(s + step * (a == axis) for a, s in enumerate(ctx.size))
             try:
                 ctx.output(model, ctx.input(size=size, dtype=torch.float32))
             except REFUSALS as error:
-                told[size] = error
+                refused[size] = error
                 rule = re.search(r"(?:multiples? of|divisible by)\D{0,9}(\d+)(?![\d\s]*[*^])", str(error))
                 misled = rule and int(rule[1]) % divisor and str(divisor) not in re.findall(r"\d+", str(error))
                 expect(
@@ -221,8 +222,8 @@ def _expect_one_rule(ctx: Context, model: nn.Module) -> None:
                     f"{list(size)} is refused with {brief(error)!r}, while what works along axis {axis} are "
                     f"multiples of {divisor}",
                 )
-    tested = [size for size, error in told.items() if isinstance(error, ValueError)]
-    others = [f"{list(size)} with {type(told[size]).__name__}" for size in told if size not in tested]
+    tested = [size for size, error in refused.items() if isinstance(error, ValueError)]
+    others = [f"{list(size)} with {type(refused[size]).__name__}" for size in refused if size not in tested]
     expect(
         not tested or not others,
         f"{list(map(list, tested))} are refused by a ValueError, but {', '.join(others)} of a later step: the rule is "
@@ -293,7 +294,7 @@ class TaggedTensor(Tensor):
 
 @check(requires=EVAL, level="should")
 def check_tensor_subclass(ctx: Context) -> Measurement | None:
-    """A subclass of torch.Tensor is taken as a tensor and gives equal values."""
+    """A subclass of `torch.Tensor` is accepted and gives equal values."""
     model = ctx.eval_model()
     x = ctx.input()
     out = ctx.output(model, x.as_subclass(TaggedTensor))
@@ -302,7 +303,7 @@ def check_tensor_subclass(ctx: Context) -> Measurement | None:
 
 @check(level="should", core=True)
 def check_invalid_input(ctx: Context) -> None:
-    """Input of wrong axes, channels or dtype is refused, not broadcast, and changes nothing in the network."""
+    """Input with wrong axes, channels or dtype is refused, not broadcast, and leaves the network unchanged."""
     model = ctx.eval_model(dtype=torch.float32)
     good = ctx.input(dtype=torch.float32)
     named = _is_ours(model)
@@ -323,7 +324,7 @@ def check_invalid_input(ctx: Context) -> None:
     expect(
         got in (None, single),
         f"an input of {good.dim() - 1} axes, {list(good[0].shape)}, gave {got}, expected an error, or {single} as torch"
-        " has it for one image: add no batch axis in silence",
+        " has it for one image: add no batch axis silently",
     )
     for channels in {1, expected + 1} - {expected}:
         x = ctx.input(channels=channels, dtype=torch.float32)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from unetzoo.conformance.check import GATES, Measurement, agree, check, worst
-from unetzoo.conformance.context import Context
-from unetzoo.conformance.rounding import own_error
-from unetzoo.conformance.stochastic import repeats, without_dropout
-from unetzoo.conformance.tracing import blame
+from unetzoo.conformance.definition.check import GATES, check
+from unetzoo.conformance.definition.context import Context
+from unetzoo.conformance.definition.outcomes import Measurement, agree, worst
+from unetzoo.conformance.measuring.rounding import own_error
+from unetzoo.conformance.measuring.stochastic import repeats, without_dropout
+from unetzoo.conformance.measuring.tracing import blame
 
 _Run = tuple[list[Tensor], dict[str, Tensor]]
 _HINT = "Use reshape or flatten instead of view, and nothing that counts on the order of memory"
@@ -24,9 +25,9 @@ def _channels_last(ctx: Context) -> torch.memory_format:
 
 @check(requires=GATES, devices="both")
 def check_channels_last(ctx: Context) -> Measurement | None:
-    """Channels-last, transposed, strided and expanded inputs, and a channels-last network, give the same as contiguous.
+    """Channels-last, transposed, strided and expanded inputs, and a channels-last network, match contiguous ones.
 
-    ``view`` refuses such tensors, and code that reads memory in the order of NCHW gives wrong numbers. In float64 for
+    `view` refuses such tensors, and code that reads memory in the order of NCHW gives wrong numbers. In float64 for
     the values, and in float32, where the CPU keeps a 3-D layout that float64 drops; outputs and gradients are compared.
     Another layout sums in another order: in float32 it may be ten times as far from float64 as the contiguous run is.
     """

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unetzoo.conformance.check import BACKWARD, Measurement, check, expect
-from unetzoo.conformance.context import Context
-from unetzoo.conformance.stochastic import without_dropout
+from unetzoo.conformance.definition.check import BACKWARD, check
+from unetzoo.conformance.definition.context import Context
+from unetzoo.conformance.definition.outcomes import Measurement, expect
+from unetzoo.conformance.measuring.stochastic import without_dropout
 
 
 @check(requires=BACKWARD, devices="both", cost="slow")
@@ -44,7 +45,7 @@ def check_overfit(ctx: Context) -> Measurement:
 
 @check(requires=BACKWARD, devices="cuda", cost="slow")
 def check_train_amp(ctx: Context) -> Measurement:
-    """In float16 autocast with a gradient scaler the loss halves, and no step after the second is skipped.
+    """Under float16 autocast with a gradient scaler the loss halves, and no step after the second is skipped.
 
     It has 40 steps of Adam at 0.01: networks whose logits begin at zero take 20 in float32. A skipped step is one whose
     gradients overflowed: the scaler lowers its scale and tries again.

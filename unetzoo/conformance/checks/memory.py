@@ -9,14 +9,15 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from unetzoo.conformance.check import BACKWARD, Measurement, check, expect
-from unetzoo.conformance.context import Context
-from unetzoo.conformance.tracing import attributes, listing
+from unetzoo.conformance.definition.check import BACKWARD, check
+from unetzoo.conformance.definition.context import Context
+from unetzoo.conformance.definition.outcomes import Measurement, expect
+from unetzoo.conformance.measuring.tracing import attributes, listing
 
 
 @check(requires=BACKWARD, devices="both")
 def check_memory_leak(ctx: Context) -> Measurement:
-    """Training steps and eval forwards leave nothing behind: no tensor, no graph, no growing list.
+    """Training steps and eval forwards leave nothing in memory: no tensor, no graph, no growing list.
 
     A list of features or losses that is only appended to ends a long run out of memory.
     """
@@ -95,7 +96,7 @@ def _lengths(model: nn.Module) -> dict[str, int]:
 
 @check(requires=BACKWARD)
 def check_hook_growth(ctx: Context) -> None:
-    """The number of hooks stays the same over training steps and eval forwards.
+    """The number of hooks is constant over training steps and eval forwards.
 
     A hook that is registered in forward runs once more with every step.
     """

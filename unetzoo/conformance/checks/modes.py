@@ -9,16 +9,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from unetzoo.conformance.check import EVAL, Measurement, agree, check, expect
-from unetzoo.conformance.context import Context, warm_statistics
-from unetzoo.conformance.shapes import REFUSALS
-from unetzoo.conformance.stochastic import repeats
-from unetzoo.conformance.tracing import listing
+from unetzoo.conformance.definition.check import EVAL, check
+from unetzoo.conformance.definition.context import Context, warm_statistics
+from unetzoo.conformance.definition.outcomes import Measurement, agree, expect
+from unetzoo.conformance.measuring.shapes import REFUSALS
+from unetzoo.conformance.measuring.stochastic import repeats
+from unetzoo.conformance.measuring.tracing import listing
 
 
 @check(requires=EVAL, core=True)
 def check_norm_stats(ctx: Context) -> None:
-    """A training forward moves every running statistic; an eval forward moves no buffer."""
+    """A training forward updates all running statistics; an eval forward changes no buffer."""
     model = ctx.train_model(dtype=torch.float32)
     before = {name: b.clone() for name, b in model.named_buffers()}
     ctx.outputs(model, 2 * ctx.input(dtype=torch.float32) + 1)
@@ -59,7 +60,7 @@ def check_norm_stats(ctx: Context) -> None:
 
 
 def _runs(ctx: Context, model: nn.Module, x: Tensor) -> bool:
-    """Whether a forward runs; where one of a single image does not, check_batch_one_train speaks of it."""
+    """Whether a forward runs; check_batch_one_train reports one of a single image that does not."""
     try:
         ctx.outputs(model, x)
     except REFUSALS:
@@ -69,7 +70,7 @@ def _runs(ctx: Context, model: nn.Module, x: Tensor) -> bool:
 
 @check(requires=EVAL, level="should")
 def check_train_eval_consistency(ctx: Context) -> Measurement | None:
-    """With statistics taken from one batch and dropout off, training and eval mode agree on that batch.
+    """With statistics of one batch and dropout off, training and eval mode agree on that batch.
 
     To 1e-6 where batch normalization is torch's, once its running variance, which torch estimates without bias, is put
     back to that of the batch; and where there are no running statistics at all. Other layers with running statistics
@@ -111,7 +112,7 @@ def _is_plain_batch_norm(module: nn.Module) -> bool:
 
 
 def _take_statistics(model: nn.Module, x: Tensor) -> None:
-    """Set running statistics to those of ``x``, and torch's running variances to those of the batch itself."""
+    """Set running statistics to those of `x`, and torch's running variances to those of the batch itself."""
     counts: dict[nn.Module, int] = {}
 
     def count(module: nn.Module, args: tuple[Tensor, ...]) -> None:
@@ -129,7 +130,7 @@ def _take_statistics(model: nn.Module, x: Tensor) -> None:
 
 @check(core=True)
 def check_mode_flags(ctx: Context) -> None:
-    """train() and eval() return the network and reach every sub-module; a forward flips no flag, nor requires_grad."""
+    """`train()` and `eval()` return the network and reach every submodule; a forward changes no mode."""
     model = ctx.build().to(ctx.device)
     x = ctx.input(dtype=torch.float32)
     shapes: dict[bool, list[torch.Size]] = {}
@@ -180,7 +181,7 @@ def _expect_flags(model: nn.Module, mode: bool, when: str) -> None:
 
 @check()
 def check_stochastic_honest(ctx: Context) -> Measurement | None:
-    """Training mode is random exactly where dropout is declared or held."""
+    """Training mode is random exactly where dropout is declared or present."""
     x = ctx.input()
     model = ctx.train_model()
     state = copy.deepcopy(model.state_dict())
@@ -234,7 +235,7 @@ def _drops(module: nn.Module) -> bool:
 
 @check()
 def check_dropout_axes(ctx: Context) -> None:
-    """Dropout of whole channels meets batches of the dimension it is made for.
+    """Channel dropout gets batches of the dimension that it is made for.
 
     torch takes a map of one axis fewer for a single sample: Dropout3d on a batch of images drops whole samples.
     """

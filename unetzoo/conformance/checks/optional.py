@@ -9,15 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from unetzoo.conformance.check import BACKWARD, check, expect
-from unetzoo.conformance.context import Context
-from unetzoo.conformance.tracing import blame, listing
+from unetzoo.conformance.definition.check import BACKWARD, check
+from unetzoo.conformance.definition.context import Context
+from unetzoo.conformance.definition.outcomes import expect
+from unetzoo.conformance.measuring.tracing import blame, listing
 from unetzoo.errors import ConfigError
 
 
 @check(devices="both", core=True)
 def check_reset_classifier(ctx: Context) -> None:
-    """A new head has the number of classes, dtype, device and mode that are asked, and leaves the rest alone.
+    """A new head has the requested number of classes, and the network's dtype, device and mode; the rest is unchanged.
 
     A head that is made in float32 on the CPU fails in the next forward of a network that is elsewhere; one that is made
     in a frozen network must learn all the same.
@@ -117,7 +118,7 @@ def _refusable(ctx: Context, capability: str) -> Iterator[None]:
 def check_freeze_encoder(ctx: Context) -> None:
     """A frozen encoder gets no gradient and keeps its statistics in training mode, until it is unfrozen.
 
-    Running statistics of a frozen encoder that drift with every batch undo its pre-training, and ``train()`` is what
+    Running statistics of a frozen encoder that drift with every batch undo its pre-training, and `train()` is what
     every loop calls after the freeze. Evaluation mode reaches it as it does the rest, and freezing does not end it.
     """
     name = _method(ctx, "freeze_encoder", ("freeze_encoder",))
@@ -191,7 +192,7 @@ def _moving_buffers(ctx: Context, model: nn.Module) -> list[str]:
 @check(core=True)
 @torch.no_grad()
 def check_features(ctx: Context) -> None:
-    """The channels and strides that the encoder declares for its features are those that it gives.
+    """The encoder's features have the channels and strides that it declares.
 
     Decoders, detection heads and feature pyramids are built from this list.
     """

@@ -8,10 +8,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from unetzoo.conformance.check import CREATE, EVAL, CheckFailed, Measurement, agree, check, expect
-from unetzoo.conformance.context import Context, warm_statistics
-from unetzoo.conformance.failure import describe
-from unetzoo.conformance.shapes import REFUSALS, expect_honest_size, expect_shape, illegal_sizes
+from unetzoo.conformance.definition.check import CREATE, EVAL, check
+from unetzoo.conformance.definition.context import Context, warm_statistics
+from unetzoo.conformance.definition.outcomes import CheckFailed, Measurement, agree, expect
+from unetzoo.conformance.measuring.failure import describe
+from unetzoo.conformance.measuring.shapes import REFUSALS, expect_honest_size, expect_shape, illegal_sizes
 
 
 @check(requires=CREATE, devices="both", core=True)
@@ -78,7 +79,7 @@ def check_output_type(ctx: Context) -> None:
         model = ctx.train_model(dtype=torch.float32, **options)  # type: ignore[arg-type]
         _expect_training_result(ctx, model(ctx.input(dtype=torch.float32)), built, default=not options)
         one: object = None
-        with contextlib.suppress(*REFUSALS):  # check_batch_one_train speaks of it
+        with contextlib.suppress(*REFUSALS):  # reported by check_batch_one_train
             one = model(ctx.input(1, dtype=torch.float32))
         if one is not None:
             _expect_training_result(ctx, one, f"{built} of one image", default=not options, batch=1)
@@ -152,7 +153,7 @@ def _expect_training_outputs(
 
 @check(core=True)
 def check_num_classes(ctx: Context) -> None:
-    """Any number of classes gives as many channels, never squeezed, each with logits of its own."""
+    """Any number of classes gives that many channels, never squeezed, with logits that differ."""
     for classes in (1, 2, 7, 40):
         model = ctx.eval_model(dtype=torch.float32, num_classes=classes)
         with torch.no_grad():
@@ -270,7 +271,7 @@ def _expect_unnormalized(out: Tensor) -> None:
 
 @check(devices="both", core=True)
 def check_output_dtype(ctx: Context) -> None:
-    """A network moved to a dtype takes and returns that dtype; a fresh one is float32."""
+    """A network moved to a dtype takes and returns that dtype; as built it is float32."""
     for dtype in (torch.float32, torch.float64, torch.bfloat16):
         for train in (False, True):
             model = ctx.train_model(dtype=dtype) if train else ctx.eval_model(dtype=dtype)
@@ -287,7 +288,7 @@ def check_output_dtype(ctx: Context) -> None:
 
 @check(requires=EVAL, devices="both")
 def check_output_fresh(ctx: Context) -> Measurement | None:
-    """A later call leaves an earlier result alone, and results share no memory with input, parameters or buffers."""
+    """A later call leaves an earlier result unchanged; results share no memory with input, parameters or buffers."""
     for batch in (2, 1):
         with torch.no_grad():
             _fresh(ctx, batch, "without a graph")

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from unetzoo.conformance.check import CREATE, EVAL, CheckFailed, Measurement, NotApplicable, agree, check, expect
-from unetzoo.conformance.context import Context, state_layout, tensors_in
-from unetzoo.conformance.sandbox import GlobalState, seed_generators
+from unetzoo.conformance.definition.check import CREATE, EVAL, check
+from unetzoo.conformance.definition.context import Context, state_layout, tensors_in
+from unetzoo.conformance.definition.outcomes import CheckFailed, Measurement, NotApplicable, agree, expect
+from unetzoo.conformance.measuring.sandbox import GlobalState, seed_generators
 
 NONSENSE = "no_such_option_of_any_network"
 MACS_TOLERANCE = 0.01
@@ -46,7 +47,7 @@ def check_create_signature(ctx: Context) -> None:
 
 @check(requires=CREATE, core=True)
 def check_unknown_kwargs(ctx: Context) -> None:
-    """An unknown keyword is refused with an error that names it, whatever its value and however it begins."""
+    """An unknown keyword is refused with an error that names it, whatever its value and prefix."""
     known = _parameters(ctx)
     wrong = [(NONSENSE, 1), (NONSENSE, False), (f"encoder_{NONSENSE}", 1), (f"decoder_{NONSENSE}", 1), ("num_class", 7)]
     for name, value in ((n, v) for n, v in wrong if n not in known):
@@ -60,14 +61,14 @@ def check_unknown_kwargs(ctx: Context) -> None:
             )
         else:
             raise CheckFailed(
-                f"{name}={value} was accepted in silence, expected a TypeError naming it: a mistyped option builds the "
+                f"{name}={value} was silently accepted, expected a TypeError naming it: a mistyped option builds the "
                 "wrong network. Do not swallow **kwargs"
             )
 
 
 @check(requires=())
 def check_create_twice(ctx: Context) -> None:
-    """All calls of the builder give the same network, also after another one, and with its own defaults spelt out."""
+    """Every call of the builder gives the same network, also with its defaults passed explicitly."""
     signature, defaults = repr(_parameters(ctx)), _defaults(ctx)
     kept = {name: copy.deepcopy(value) for name, value in defaults.items() if isinstance(value, (list, dict))}
     first = ctx.build()
@@ -113,7 +114,7 @@ def _first_difference(a: str, b: str) -> str:
 
 @check(requires=CREATE, core=True)
 def check_create_seeded(ctx: Context) -> None:
-    """Weights follow torch's global generator: same seed, same weights; other seed, other weights."""
+    """Weights follow torch's global generator: the same seed gives the same weights, another seed others."""
     first, again, other = ctx.build(seed=0), ctx.build(seed=0), ctx.build(seed=1)
     pairs = list(zip(first.named_parameters(), again.parameters(), strict=True))
     unlike = [name for (name, a), b in pairs if not torch.equal(a, b)]
@@ -170,7 +171,7 @@ def _looks_random(values: Tensor, *, layer: bool) -> bool:
 
 @check(requires=CREATE)
 def check_metadata(ctx: Context) -> Measurement | None:
-    """Declared parameter and multiply-accumulate counts are those measured."""
+    """The declared numbers of parameters and multiply-accumulate operations are the measured ones."""
     capabilities = ctx.capabilities
     ctx.require(
         capabilities.num_params is not None or capabilities.macs is not None,
@@ -208,7 +209,7 @@ IMPORT_SCRIPT = """
 import json, pickle, socket, sys
 sys.path[:] = json.loads(sys.argv[1])
 import torch, warnings, logging
-from unetzoo.conformance.sandbox import GlobalState
+from unetzoo.conformance.measuring.sandbox import GlobalState
 opened = []
 def refuse(*args, **kwargs):
     opened.append(repr(args[:2]))
@@ -230,7 +231,7 @@ print("\\n" + json.dumps(found))
 
 @check(requires=CREATE, cost="slow")
 def check_import_light(ctx: Context) -> None:
-    """Importing the network's module opens no connection, starts no CUDA and changes no global state."""
+    """Importing the network's module opens no connection, initializes no CUDA and changes no global state."""
     source = getattr(ctx.builder, "source", None)
     module = getattr(getattr(ctx.builder, "func", ctx.builder), "__module__", "__main__")
     target = ("name", source) if isinstance(source, str) else ("module", module)
@@ -256,7 +257,7 @@ with open(folder + "/builder.pickle", "rb") as file:
 torch.manual_seed(seed)
 model = builder(**options).double().eval()
 x = torch.load(folder + "/input.pt", weights_only=True)
-from unetzoo.conformance.context import tensors_in
+from unetzoo.conformance.definition.context import tensors_in
 with torch.no_grad():
     torch.save([list(model.state_dict()), tensors_in(model(x))[0]], folder + "/result.pt")
 """
@@ -264,10 +265,10 @@ with torch.no_grad():
 
 @check(requires=EVAL, cost="slow")
 def check_fresh_process(ctx: Context) -> Measurement | None:
-    """Built from the same seed in a fresh process, the network has the same keys in the same order, and gives the same.
+    """Built from the same seed in a fresh process, the network has the same keys, order and outputs.
 
     What depends on the calls before, on state of the module's file or on the order of a set differs there. The image
-    lies on its other side than the ones before, lest a cache by the number of pixels pass for one by their places.
+    has the axes of earlier ones swapped, so that a cache by the number of pixels does not pass for one by the size.
     """
     try:
         (ctx.tmp_path / "builder.pickle").write_bytes(pickle.dumps(ctx.builder))
@@ -297,7 +298,7 @@ def check_fresh_process(ctx: Context) -> Measurement | None:
 
 @check(requires=EVAL)
 def check_device_context(ctx: Context) -> Measurement | None:
-    """Built on the meta device all tensors are there, and filled with weights it is the same function."""
+    """Built on the meta device and filled with weights, the network is the same function."""
     reference = ctx.eval_model(dtype=torch.float64, perturb=True)
     with torch.device("meta"):
         model = ctx.build()

@@ -12,19 +12,20 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from unetzoo.conformance.check import EVAL, MODES, CheckFailed, Measurement, agree, check, expect, worst
-from unetzoo.conformance.context import Context
-from unetzoo.conformance.failure import describe
-from unetzoo.conformance.sandbox import GlobalState, seed_generators
-from unetzoo.conformance.shapes import REFUSALS
-from unetzoo.conformance.tracing import ModuleTrace, Operations, listing
+from unetzoo.conformance.definition.check import EVAL, MODES, check
+from unetzoo.conformance.definition.context import Context
+from unetzoo.conformance.definition.outcomes import CheckFailed, Measurement, agree, expect, worst
+from unetzoo.conformance.measuring.failure import describe
+from unetzoo.conformance.measuring.sandbox import GlobalState, seed_generators
+from unetzoo.conformance.measuring.shapes import REFUSALS
+from unetzoo.conformance.measuring.tracing import ModuleTrace, Operations, listing
 
 MOST_INTERRUPTS = 16
 
 
 @check(requires=MODES, devices="both", core=True)
 def check_eval_deterministic(ctx: Context) -> Measurement | None:
-    """Two eval forwards of one input are bitwise equal, of a large image too."""
+    """Two eval forwards on the same input are bitwise equal, on a large image too."""
     if ctx.device.type == "cuda":
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.benchmark = False
@@ -73,12 +74,12 @@ def check_eval_rng_pure(ctx: Context) -> None:
 
 @check(devices="both")
 def check_rng_not_reseeded(ctx: Context) -> None:
-    """A forward never seeds a global random generator: its state afterwards depends on the state before."""
+    """A forward never seeds a global random generator."""
     x = ctx.input(dtype=torch.float32)
     for train in (True, False):
         ends = []
         for seed in (1, 2):
-            model = ctx.train_model(dtype=torch.float32).train(train)  # anew: it may seed by a count of its calls
+            model = ctx.train_model(dtype=torch.float32).train(train)  # a new one: it may seed by a count of its calls
             seed_generators(seed)
             ctx.outputs(model, x)
             ends.append(GlobalState.capture())
@@ -93,7 +94,7 @@ def check_rng_not_reseeded(ctx: Context) -> None:
 
 @check(requires=MODES, core=True)
 def check_eval_stateless(ctx: Context) -> Measurement | None:
-    """Eval forwards leave no trace: the first input gives the same again, and no parameter or buffer moves."""
+    """Eval forwards have no side effects: the first input gives the same again; parameters and buffers stay."""
     model = ctx.eval_model()
     a = ctx.input(seed=1)
     state = copy.deepcopy(model.state_dict())
@@ -146,7 +147,7 @@ def check_history_independence(ctx: Context) -> Measurement | None:
 
 @check(requires=EVAL, devices="both", core=True)
 def check_batch_independence(ctx: Context) -> Measurement | None:
-    """In eval mode a sample's output is its own: alone, in any batch, in any order, next to outliers and NaN."""
+    """In eval mode a sample's output depends on that sample alone, in any batch, order and company (NaN included)."""
     model = ctx.eval_model()
     a, b = ctx.input(1, seed=1), ctx.input(1, seed=2)
     tolerance = 1e-9 if ctx.device.type == "cpu" else 1e-8
@@ -172,7 +173,7 @@ def check_batch_independence(ctx: Context) -> Measurement | None:
 
 @check(requires=EVAL, core=True)
 def check_no_grad_respected(ctx: Context) -> Measurement | None:
-    """No graph is built under no_grad, and the eval output is the same with a graph, without, and in inference mode."""
+    """No graph is built under `no_grad`; the eval output is the same with a graph, without, and in inference mode."""
     model = ctx.eval_model(dtype=torch.float32)
     x = ctx.input(dtype=torch.float32)
     for train in (False, True):
@@ -228,7 +229,7 @@ def check_input_unmodified(ctx: Context) -> None:
             _expect_untouched(ctx, ctx.train_model() if train else ctx.eval_model(), ctx.input(), wanted, graph)
     try:
         gray = ctx.eval_model(in_channels=1)
-    except REFUSALS:  # check_in_channels speaks of it
+    except REFUSALS:  # reported by check_in_channels
         return
     _expect_untouched(ctx, gray, ctx.input(channels=1), False, False)
 
@@ -256,7 +257,7 @@ def _expect_untouched(ctx: Context, model: nn.Module, x: Tensor, wanted: bool, g
 
 @check(requires=EVAL)
 def check_reentrancy(ctx: Context) -> Measurement | None:
-    """A call within a call, as threads interleave them, does not change the outer result."""
+    """A call in the middle of another, as threads interleave them, does not change the result."""
     model = ctx.eval_model()
     x = ctx.input(1)
     sizes = (ctx.size, ctx.sizes()[0], ctx.sizes()[-1])  # the last is the smallest
@@ -291,7 +292,7 @@ def check_reentrancy(ctx: Context) -> Measurement | None:
 
 @check(requires=EVAL, devices="both", level="should", cost="slow")
 def check_thread_safety(ctx: Context) -> Measurement | None:
-    """Eight threads that share one network get what they would get one after the other."""
+    """Eight threads that share one network get the results of sequential calls."""
     model = ctx.eval_model()
     inputs = [ctx.input(1, seed=seed) for seed in range(8)]
     with torch.no_grad():
@@ -325,7 +326,7 @@ def check_thread_safety(ctx: Context) -> Measurement | None:
 
 @check()
 def check_freeze_respected(ctx: Context) -> None:
-    """With every parameter frozen, forward, train() and eval() leave them frozen, and no graph is built."""
+    """With every parameter frozen, forward, `train()` and `eval()` keep them frozen, and no graph is built."""
     model = ctx.train_model(dtype=torch.float32).requires_grad_(False)
     outputs = ctx.outputs(model, ctx.input(dtype=torch.float32))
     _expect_frozen(model, "a training forward")

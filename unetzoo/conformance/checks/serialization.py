@@ -8,17 +8,18 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from unetzoo.conformance.check import EVAL, GATES, CheckFailed, Measurement, agree, check, expect, worst
-from unetzoo.conformance.context import Context
-from unetzoo.conformance.tracing import attributes, blame, listing
+from unetzoo.conformance.definition.check import EVAL, GATES, check
+from unetzoo.conformance.definition.context import Context
+from unetzoo.conformance.definition.outcomes import CheckFailed, Measurement, agree, expect, worst
+from unetzoo.conformance.measuring.tracing import attributes, blame, listing
 
 
 @check(requires=GATES, core=True)
 def check_state_dict_roundtrip(ctx: Context) -> Measurement | None:
-    """A network trained for a while, saved and loaded into another instance gives the same outputs.
+    """After some training, the state dict saved and loaded into another instance gives the same outputs.
 
     What lives outside of the state dict, as a random buffer that is not persistent or a counter in Python, is lost by
-    every checkpoint. The file must load with ``weights_only=True``: anything but tensors makes it refuse.
+    every checkpoint. The file must load with `weights_only=True`: anything but tensors makes it refuse.
     """
     trained = ctx.train_model()
     optimizer = torch.optim.SGD(trained.parameters(), lr=1e-2)
@@ -91,7 +92,7 @@ def _differences(a: nn.Module, b: nn.Module) -> list[str]:
 def check_load_strict(ctx: Context) -> None:
     """A missing key, an unexpected key and a wrong shape each raise, for every tensor and module.
 
-    A forgiving ``load_state_dict`` leaves random weights where a renamed layer should have been.
+    A forgiving `load_state_dict` leaves random weights where a renamed layer should have been.
     """
     model = ctx.build()
     state = model.state_dict()
@@ -128,18 +129,18 @@ def check_load_strict(ctx: Context) -> None:
         )
     if names:
         first = names[0]
-        told = ctx.build().load_state_dict(changed([first], {"conformance_extra": torch.zeros(1)}), strict=False)
-        found = getattr(told, "missing_keys", None), getattr(told, "unexpected_keys", None)
+        returned = ctx.build().load_state_dict(changed([first], {"conformance_extra": torch.zeros(1)}), strict=False)
+        found = getattr(returned, "missing_keys", None), getattr(returned, "unexpected_keys", None)
         expect(
             found == ([first], ["conformance_extra"]),
-            f"load_state_dict(strict=False) without {first!r} and with 'conformance_extra' returned {told!r}, expected "
-            "torch's own record of missing_keys and unexpected_keys",
+            f"load_state_dict(strict=False) without {first!r} and with 'conformance_extra' returned {returned!r}, "
+            "expected torch's own record of missing_keys and unexpected_keys",
         )
 
 
 @check()
 def check_state_dict_contract(ctx: Context) -> None:
-    """The state dict holds the network's own memory; within another module it has that part's name before its keys."""
+    """The state dict shares the network's memory and, within another module, prefixes its keys."""
     model = ctx.build()
     held = {n: t.untyped_storage().data_ptr() for n, t in [*model.named_parameters(), *model.named_buffers()]}
     copied = [
@@ -174,16 +175,16 @@ def _load_error(model: nn.Module, state: dict[str, Tensor]) -> str:
 
 @check(requires=EVAL)
 def check_load_assign(ctx: Context) -> Measurement | None:
-    """``load_state_dict(assign=True)`` gives an equal network, and one that was built on meta gets every tensor.
+    """`load_state_dict(assign=True)` gives an equal network, and leaves no tensor on the meta device.
 
     It replaces the parameters instead of copying into them, as loading onto the meta device does: a tensor that
-    ``__init__`` kept under another name then stays behind.
+    `__init__` kept under another name then stays behind.
     """
     source, target = ctx.eval_model(), ctx.eval_model(seed=1)
     with blame("load_state_dict(assign=True)"):
         target.load_state_dict({n: t.clone() for n, t in source.state_dict().items()}, assign=True)
     left: list[str] = []
-    with contextlib.suppress(Exception):  # check_device_context speaks of a network that meta does not take
+    with contextlib.suppress(Exception):  # check_device_context reports a network that cannot be built on meta
         with torch.device("meta"):
             empty = ctx.build()
         empty.load_state_dict(source.state_dict(), assign=True)
@@ -196,9 +197,9 @@ def check_load_assign(ctx: Context) -> Measurement | None:
 
 @check(requires=GATES, core=True)
 def check_safetensors(ctx: Context) -> Measurement | None:
-    """The state dict saves as safetensors: no undeclared shared memory, contiguous tensors only, and a round trip.
+    """The state dict round-trips through safetensors: contiguous tensors, no undeclared shared memory.
 
-    Tensors that share memory are refused by safetensors, and saved twice or tied anew by others.
+    Tensors that share memory are refused by safetensors, and saved twice or tied differently by others.
     """
     from safetensors.torch import load_file, save_file
 

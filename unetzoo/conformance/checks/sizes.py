@@ -6,15 +6,16 @@ import torch
 from torch import Tensor, nn
 
 from unetzoo.capabilities import Axes
-from unetzoo.conformance.check import EVAL, Measurement, check, disagreement, expect
-from unetzoo.conformance.context import Context
-from unetzoo.conformance.reach import period
-from unetzoo.conformance.shapes import REFUSALS
+from unetzoo.conformance.definition.check import EVAL, check
+from unetzoo.conformance.definition.context import Context
+from unetzoo.conformance.definition.outcomes import Measurement, disagreement, expect
+from unetzoo.conformance.measuring.reach import period
+from unetzoo.conformance.measuring.shapes import REFUSALS
 
 
 @check(core=True)
 def check_border_pixels(ctx: Context) -> None:
-    """Every row and column of the input has an influence, every one of the output depends on the input, at any size.
+    """Every row and column of the input influences the output, and every one of the output depends on the input.
 
     Networks that round a size down and fill up what is missing give an odd image a border of nothing.
     """
@@ -92,7 +93,7 @@ def check_axis_symmetry(ctx: Context) -> Measurement | None:
 
 @check(requires=EVAL)
 def check_mirror_symmetry(ctx: Context) -> Measurement | None:
-    """A network that turns a mirrored image into the mirrored output along one axis does so along the others.
+    """A network that is mirror-equivariant along one axis is so along the others.
 
     With every kernel mirrored, that is, and at multiples of the period. Padding on one side, or a shift, along one axis
     alone breaks it there. Strided odd kernels, windows and positions break it along every axis, and are let pass; so

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from unetzoo.capabilities import Axes, Capabilities
-from unetzoo.conformance.check import EVAL, CheckFailed, Measurement, agree, check, expect, worst
-from unetzoo.conformance.context import Context
-from unetzoo.conformance.paths import GLOBAL, path_spectrum
-from unetzoo.conformance.reach import extent, period, shift_error, space
+from unetzoo.conformance.definition.check import EVAL, check
+from unetzoo.conformance.definition.context import Context
+from unetzoo.conformance.definition.outcomes import CheckFailed, Measurement, agree, expect, worst
+from unetzoo.conformance.measuring.paths import GLOBAL, path_spectrum
+from unetzoo.conformance.measuring.reach import extent, period, shift_error, space
 
 LONG = {1: 1100, 2: 1100, 3: 160}
 """Pixels, by dimensions."""
@@ -21,7 +22,7 @@ MOST_PIXELS = 20_000
 
 @check(requires=EVAL)
 def check_path_strides(ctx: Context) -> None:
-    """The paths from input to output have the declared strides, and every path that is connected carries something."""
+    """The paths from input to output have the declared strides, and every connected path carries signal."""
     capabilities = ctx.capabilities
     ctx.require(
         not any(capabilities.margin), "the network crops its output, so that maps have no stride against the input"
@@ -158,7 +159,7 @@ def _expect_no_single_axis(ctx: Context, radius: Axes) -> None:
 
 @check(requires=EVAL, cost="slow")
 def check_receptive_field(ctx: Context) -> Measurement | None:
-    """The output in the center and in the corners depends on no input pixel beyond the receptive field."""
+    """Outputs in the center and in the corners depend on no input pixel beyond the receptive field."""
     capabilities = ctx.capabilities
     radius = capabilities.receptive_field
     if radius is None:
@@ -210,9 +211,9 @@ def _block_at(place: str, size: Axes, block: Axes) -> list[slice]:
 
 @check(requires=EVAL, cost="slow")
 def check_tiling(ctx: Context) -> Measurement | None:
-    """Tiles that overlap by the receptive field, rounded up to the period, give the same as the whole image.
+    """Tiles that overlap by the receptive field, rounded up to the period, match the whole image.
 
-    The image is just large enough, then as long as ``LONG`` tells: some networks treat large images in a way of their
+    The image is just large enough, then as long as `LONG` tells: some networks treat large images in a way of their
     own.
     """
     capabilities = ctx.capabilities
@@ -259,7 +260,7 @@ def check_tiling(ctx: Context) -> Measurement | None:
 
 @check(devices="both", core=True)
 def check_finite_degenerate(ctx: Context) -> None:
-    """Flat, negative, huge and tiny inputs give finite logits in eval and training mode, and finite gradients."""
+    """Flat, negative, huge and tiny inputs give finite logits and gradients, in eval and training mode."""
     noise = ctx.input(dtype=torch.float32)
     inputs = {
         "zeros": torch.zeros_like(noise),
@@ -290,7 +291,7 @@ def check_finite_degenerate(ctx: Context) -> None:
 
 @check(requires=EVAL)
 def check_nan_locality(ctx: Context) -> None:
-    """One NaN pixel spoils no output beyond the receptive field, and one bright pixel changes none there.
+    """A NaN pixel or a bright one changes no output beyond the receptive field.
 
     But for those that any value there would pass by: attention multiplies what it masks by zero, and NaN stays NaN.
     """

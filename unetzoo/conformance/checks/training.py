@@ -7,17 +7,18 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from unetzoo.conformance.check import BACKWARD, CheckFailed, Measurement, agree, check, expect, worst
-from unetzoo.conformance.context import Context
-from unetzoo.conformance.stochastic import repeats, without_dropout
-from unetzoo.conformance.tracing import attributes, blame, brief, listing
+from unetzoo.conformance.definition.check import BACKWARD, check
+from unetzoo.conformance.definition.context import Context
+from unetzoo.conformance.definition.outcomes import CheckFailed, Measurement, agree, expect, worst
+from unetzoo.conformance.measuring.stochastic import repeats, without_dropout
+from unetzoo.conformance.measuring.tracing import attributes, blame, brief, listing
 
 
 @check(requires=BACKWARD, devices="both")
 def check_two_steps(ctx: Context) -> None:
-    """Three optimizer steps in a row run, and the loss stays finite.
+    """Three optimizer steps run in a row, and the loss stays finite.
 
-    A tensor that a forward keeps for the next one without ``detach`` drags the last step's graph along.
+    A tensor that a forward keeps for the next one without `detach` drags the last step's graph along.
     """
     model = ctx.train_model(dtype=torch.float32)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
@@ -71,7 +72,7 @@ def check_accumulation(ctx: Context) -> Measurement | None:
 
 
 def _grads(ctx: Context, model: nn.Module, x: Tensor, part: slice) -> dict[str, Tensor]:
-    """Gradients by every parameter from some samples of ``x``; the cotangent is that of the whole batch."""
+    """Gradients by every parameter from some samples of `x`; the cotangent is that of the whole batch."""
     model.zero_grad(set_to_none=True)
     loss = torch.zeros((), dtype=x.dtype, device=x.device)
     for index, out in enumerate(ctx.outputs(model, x[part])):
@@ -84,7 +85,7 @@ def _grads(ctx: Context, model: nn.Module, x: Tensor, part: slice) -> dict[str, 
 
 @check(requires=BACKWARD, devices="both", core=True)
 def check_grad_checkpointing(ctx: Context) -> Measurement | None:
-    """Gradient checkpointing changes no gradient, and saves memory.
+    """Gradient checkpointing leaves the gradients unchanged and saves memory.
 
     The re-entrant kind silently freezes every layer that is fed by the image alone; recomputing dropout needs the
     generator's state of the first pass. Running statistics are exempt: the second pass updates them again.

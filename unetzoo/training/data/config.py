@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from unetzoo.applied import Color
 from unetzoo.components.mistakes import mistakes_in, tell
 from unetzoo.errors import UnknownNameError
-from unetzoo.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from unetzoo.preprocessing import Preprocessing
 from unetzoo.training.data.classes import ClassTable
 from unetzoo.training.data.presets import preset_data
 
@@ -125,15 +125,10 @@ class DataConfig(BaseModel):
     @property
     def preprocessing(self) -> Preprocessing:
         """What images are put through; volumes are not scaled."""
-        fixed = MeanStd(mean=IMAGENET_MEAN, std=IMAGENET_STD) if self.normalize == "imagenet" else self.normalize
-        return Preprocessing(
-            ndim=self.ndim,
-            channels=self.channels,
-            input_range=(0.0, 1.0) if self.ndim == 2 else None,
-            mean=fixed.mean if isinstance(fixed, MeanStd) else None,
-            std=fixed.std if isinstance(fixed, MeanStd) else None,
-            per_image=fixed == "image",
-        )
+        if not isinstance(self.normalize, MeanStd):
+            return Preprocessing.named(self.normalize, ndim=self.ndim, channels=self.channels)
+        plain = Preprocessing.named("none", ndim=self.ndim, channels=self.channels)
+        return plain.model_copy(update={"mean": tuple(self.normalize.mean), "std": tuple(self.normalize.std)})
 
     @property
     def crop_size(self) -> tuple[int, ...] | None:

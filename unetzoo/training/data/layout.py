@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unetzoo.errors import ConfigError, nearest
+from unetzoo.images.reading import SUFFIXES, suffix_of
 from unetzoo.training.data.config import DataConfig
 from unetzoo.training.data.errors import DataError
 from unetzoo.training.data.presets import FOLDER
-from unetzoo.training.data.reading import SUFFIXES, suffix_of
 
 LISTS = ("train", "val", "test")
 FRACTIONS = {"train": 0.8, "val": 0.2}

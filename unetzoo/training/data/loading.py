@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from unetzoo.images.reading import read_placement
 from unetzoo.preprocessing import Preprocessing
 from unetzoo.training.data.classes import ClassTable
 from unetzoo.training.data.config import DataConfig
@@ -94,6 +95,9 @@ def load_data(
     in_channels, unit_range = verify(folders, problems, progress)
     if problems:
         raise DataError.of(config.root, problems)
+    images = [entry.image for entries in found.values() for entry in entries]
+    known = read_placement(images) if config.ndim == 3 else {}
     if preprocessing.channels is None and config.ndim == 2 and in_channels in (1, 3):
-        preprocessing = preprocessing.model_copy(update={"channels": "gray" if in_channels == 1 else "rgb"})
+        known = {"channels": "gray" if in_channels == 1 else "rgb"}
+    preprocessing = preprocessing.model_copy(update=known)
     return SegmentationData(config, folders, in_channels, unit_range, preprocessing)

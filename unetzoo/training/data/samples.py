@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from unetzoo.errors import InputError
+from unetzoo.images.reading import read_mask, read_pixels
 from unetzoo.preprocessing import Preprocessing
 from unetzoo.training.data.config import DataConfig
 from unetzoo.training.data.errors import DataError
 from unetzoo.training.data.layout import Entry
-from unetzoo.training.data.reading import read_mask, read_pixels
 
 
 class Sample(TypedDict):
@@ -51,7 +51,7 @@ class SegmentationFolder(Dataset[Sample]):
         return len(self.entries)
 
     def __getitem__(self, index: int) -> Sample:
-        """Read a sample; raises `DataError` naming the file of one that is not what it should be."""
+        """Read a sample; raises `InputError` naming the file of one that is not what it should be."""
         entry = self.entries[index]
         pixels = self._pixels(entry)
         shape = pixels.shape[1:]

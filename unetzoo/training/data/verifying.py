@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
+from unetzoo.errors import InputError
 from unetzoo.training.data.config import DataConfig
-from unetzoo.training.data.errors import DataError
 from unetzoo.training.data.samples import SegmentationFolder
 
 Progress = Callable[[int, int], None]
@@ -63,7 +63,7 @@ def _look(item: tuple[SegmentationFolder, int]) -> _Facts | str:
     folder, index = item
     try:
         sample = folder[index]
-    except DataError as error:
+    except InputError as error:
         return str(error)
     image = sample["image"]
     unit_range = bool(image.min() >= 0) and bool(image.max() <= 1)

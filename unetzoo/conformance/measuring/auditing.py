@@ -20,7 +20,7 @@ def _written(path: object, mode: str | None, flags: int) -> str | None:
     return f"wrote to the file {name!r}" if writing and not own else None
 
 
-TOLD: dict[str, Callable[..., str | None]] = {
+DESCRIPTIONS: dict[str, Callable[..., str | None]] = {
     "open": _written,
     "os.mkdir": lambda path, *_: f"made the folder {path!r}",
     "os.remove": lambda path, *_: f"removed the file {path!r}",
@@ -54,9 +54,9 @@ def _listen() -> None:
 
 
 def _hear(event: str, arguments: tuple[object, ...]) -> None:
-    if not _listeners or event not in TOLD:
+    if not _listeners or event not in DESCRIPTIONS:
         return
-    told = TOLD[event](*arguments)
+    described = DESCRIPTIONS[event](*arguments)
     for thread, heard in _listeners:
-        if told is not None and thread == threading.get_ident():
-            heard.append(told)
+        if described is not None and thread == threading.get_ident():
+            heard.append(described)

@@ -12,8 +12,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from unetzoo.capabilities import Axes, Capabilities
-from unetzoo.conformance.context import tensors_in
-from unetzoo.conformance.tracing import Operations
+from unetzoo.conformance.definition.context import tensors_in
+from unetzoo.conformance.measuring.tracing import Operations
 
 SIDES = {1: (128, 256, 512, 1024), 2: (64, 128, 192, 256, 384), 3: (32, 48, 64)}
 LENGTHS = (64, 128, 256, 512)
@@ -34,7 +34,7 @@ def period(capabilities: Capabilities) -> Axes:
 
 
 def affordable(model: nn.Module, in_channels: int, size: Axes, capabilities: Capabilities, reference: Axes) -> bool:
-    """Whether a forward at ``size`` stays within MOST_MACS and MOST_NUMBERS, by one at ``reference`` and a larger one.
+    """Whether a forward at `size` stays within MOST_MACS and MOST_NUMBERS, by one at `reference` and a larger one.
 
     Layers cost in proportion to the pixels, attention to their square.
     """
@@ -64,7 +64,7 @@ def _cost(model: nn.Module, in_channels: int, size: Axes) -> tuple[float, int]:
 def receptive_field(model: nn.Module, in_channels: int, capabilities: Capabilities, reference: Axes) -> Axes | None:
     """Radius per axis beyond which no output depends on an input pixel, or None: global, or too wide to measure.
 
-    ``model`` in eval mode and float64 on the CPU. A block of one period in the center is set to NaN, so that every
+    `model` in eval mode and float64 on the CPU. A block of one period in the center is set to NaN, so that every
     phase of the strides counts. On squares, where a network that mixes up its axes has one too.
     """
     block = period(capabilities)
@@ -93,7 +93,7 @@ def receptive_field(model: nn.Module, in_channels: int, capabilities: Capabiliti
 def radius_along(
     model: nn.Module, in_channels: int, capabilities: Capabilities, axis: int, reference: Axes
 ) -> int | None:
-    """The radius of one axis, as of :func:`receptive_field`, from images that are long along it and small otherwise.
+    """The radius of one axis, as of `receptive_field`, from images that are long along it and small otherwise.
 
     Of volumes a cube that a deep network does not span would be too large.
     """
@@ -121,7 +121,7 @@ def long_image(capabilities: Capabilities, axis: int, length: int) -> Axes:
 
 
 def extent(marked: Tensor, start: Axes, block: Axes, margin: Axes | None = None) -> Axes:
-    """How many pixels beyond the block, per axis, pixels are marked; ``margin`` puts outputs in input coordinates."""
+    """How many pixels beyond the block, per axis, pixels are marked; `margin` puts outputs in input coordinates."""
     radius = []
     for axis, (a, p, lost) in enumerate(zip(start, block, margin or (0,) * len(start), strict=True)):
         others = [d for d in range(marked.dim()) if d != axis + 2]
@@ -137,7 +137,7 @@ def shift_error(
 ) -> float:
     """Worst relative difference between the output for an image shifted along one axis and the shifted output.
 
-    ``image`` makes one of a size; it is long along the axis, and what is nearer to its ends than ``radius`` does not
+    `image` makes one of a size; it is long along the axis, and what is nearer to its ends than `radius` does not
     count.
     """
     lost = capabilities.margin[axis]
@@ -146,7 +146,7 @@ def shift_error(
     first, second = (tensors_in(model(x.narrow(axis + 2, start, window[axis])))[0] for start in (0, shift))
     keep = max(radius - lost // 2, 0)
     length = first.shape[axis + 2] - 2 * keep - shift
-    if length < 1:  # the network takes off more than it declares
+    if length < 1:  # the network crops more than it declares
         return math.inf
     ours, theirs = first.narrow(axis + 2, keep + shift, length), second.narrow(axis + 2, keep, length)
     difference = (ours - theirs).abs().max() / first.abs().max().clamp(min=1.0)

@@ -12,10 +12,12 @@ from multiprocessing.process import BaseProcess
 from pickle import PicklingError
 
 from unetzoo.capabilities import Capabilities
-from unetzoo.conformance.check import GATES, all_checks
-from unetzoo.conformance.probing import default_size
-from unetzoo.conformance.report import Result
-from unetzoo.conformance.suite import Session, judged, outcome, run
+from unetzoo.conformance.checks import all_checks
+from unetzoo.conformance.definition.check import GATES
+from unetzoo.conformance.measuring.probing import default_size
+from unetzoo.conformance.reports.results import Result
+from unetzoo.conformance.runner.execution import judged, outcome, run
+from unetzoo.conformance.runner.session import Session
 from unetzoo.errors import ConfigError
 
 PROBE_TIMEOUT = 600.0
@@ -43,9 +45,9 @@ def limit_memory(gigabytes: float | None) -> None:
 
 
 def run_isolated(session: Session, memory_limit: float | None = None) -> Iterator[Capabilities | Result]:
-    """As ``suite.run``, in a fresh process that is replaced when a check kills it or runs out of time.
+    """As `suite.run`, in a fresh process that is replaced when a check kills it or runs out of time.
 
-    ``memory_limit`` in GiB of private memory. Raises ConfigError for a builder that cannot be sent to a process.
+    `memory_limit` in GiB of private memory. Raises ConfigError for a builder that cannot be sent to a process.
     """
     registered = {c.id: c for c in all_checks()}
     remaining = list(session.checks)

@@ -1,7 +1,7 @@
 """Which strides the paths from output to input pass: the path-stride spectrum, from the autograd graph alone.
 
-Back-propagation is linear. Zeroing the gradient at every node whose feature map is coarser than stride ``s`` leaves the
-paths of largest stride at most ``s``; the difference of consecutive ``s`` is what flows through stride ``s`` exactly.
+Back-propagation is linear. Zeroing the gradient at every node whose feature map is coarser than stride `s` leaves the
+paths of largest stride at most `s`; the difference of consecutive `s` is what flows through stride `s` exactly.
 It needs no module names and no hooks in the network.
 """
 
@@ -20,10 +20,10 @@ GLOBAL = 1 << 20
 
 @dataclass(frozen=True)
 class Spectrum:
-    """``alive`` strides carry gradient; ``connected`` ones have a path in the graph, alive or not.
+    """`alive` strides carry gradient; `connected` ones have a path in the graph, alive or not.
 
-    ``decoded`` are the strides of maps that are made of coarser ones, where the skip of a U-Net would join. At full
-    resolution ``refined`` tells whether kernels see the image itself and, again, what has been enlarged.
+    `decoded` are the strides of maps that are made of coarser ones, where the skip of a U-Net would join. At full
+    resolution `refined` tells whether kernels see the image itself and, again, what has been enlarged.
     """
 
     alive: tuple[int, ...]
@@ -38,7 +38,7 @@ class Spectrum:
 
 
 def path_spectrum(x: Tensor, loss: Tensor) -> Spectrum:
-    """The spectrum of ``loss``, a scalar of the output for ``x``, which requires grad, in float64."""
+    """The spectrum of `loss`, a scalar of the output for `x`, which requires grad, in float64."""
     nodes = list(_graph(loss.grad_fn))
     strides, gradients = _by_stride(x, loss, nodes)
     decoded = tuple(level for level in gradients if _is_decoded(level, nodes, strides))
@@ -52,7 +52,7 @@ def path_spectrum(x: Tensor, loss: Tensor) -> Spectrum:
 
 
 def path_gradients(x: Tensor, loss: Tensor) -> dict[int, Tensor]:
-    """The gradient of ``loss`` by ``x`` that flows through each stride, finest first; together they are the whole."""
+    """The gradient of `loss` by `x` that flows through each stride, finest first; together they are the whole."""
     return _by_stride(x, loss, list(_graph(loss.grad_fn)))[1]
 
 
@@ -123,7 +123,7 @@ def _gradient_up_to(level: int, loss: Tensor, x: Tensor, strides: dict[Node, int
 
 
 def _is_connected(level: int, root: Node | None, x: Tensor, strides: dict[Node, int]) -> bool:
-    """Whether a path from root to x has ``level`` as its largest stride."""
+    """Whether a path from root to x has `level` as its largest stride."""
     below: dict[Node, list[Node]] = {}
     above: dict[Node, list[Node]] = {}
     ends: list[Node] = []

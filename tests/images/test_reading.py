@@ -11,8 +11,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from unetzoo.training.data import DataError
-from unetzoo.training.data.reading import read_image, read_mask
+from unetzoo.errors import InputError
+from unetzoo.images.reading import read_image, read_mask
 
 RAMP = np.arange(0, 240, 12, dtype=np.uint8).reshape(4, 5)
 RGB = np.stack([RAMP, RAMP[::-1], RAMP[:, ::-1]], -1)
@@ -119,14 +119,14 @@ def test_an_archive_may_hold_image_and_mask(tmp_path: Path) -> None:
 def test_an_archive_without_the_array_is_refused_with_what_it_holds(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", first=RAMP, second=RAMP)
     with pytest.raises(
-        DataError, match=r"a\.npz: expected an array named 'mask', or one array alone; got first, second"
+        InputError, match=r"a\.npz: expected an array named 'mask', or one array alone; got first, second"
     ):
         read_mask(tmp_path / "a.npz")
 
 
 def test_an_archive_of_python_objects_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", np.array([{}], dtype=object))
-    with pytest.raises(DataError, match=r"a\.npz: cannot be read"):
+    with pytest.raises(InputError, match=r"a\.npz: cannot be read"):
         read_image(tmp_path / "a.npz")
 
 
@@ -138,7 +138,7 @@ def test_a_damaged_file_is_refused_by_name(tmp_path: Path, name: str, damage: st
     path = save(tmp_path / name, np.stack([noise] * 3) if ndim == 3 else noise)
     content = path.read_bytes()
     path.write_bytes({"cut": content[: len(content) // 2], "rubbish": b"not an image" * 50, "empty": b""}[damage])
-    with pytest.raises(DataError, match=name.replace(".", r"\.")):
+    with pytest.raises(InputError, match=name.replace(".", r"\.")):
         read_image(path, ndim=ndim)
 
 
@@ -156,17 +156,17 @@ def test_a_damaged_file_is_refused_by_name(tmp_path: Path, name: str, damage: st
 def test_a_mask_of_another_kind_is_refused(
     tmp_path: Path, array: npt.NDArray[np.generic], name: str, ndim: int, message: str
 ) -> None:
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(InputError, match=message):
         read_mask(save(tmp_path / name, array), ndim=ndim)
 
 
 def test_an_image_with_values_that_are_not_finite_is_refused(tmp_path: Path) -> None:
     path = save(tmp_path / "a.npz", np.array([[1.0, np.inf]]))
-    with pytest.raises(DataError, match=r"a\.npz: holds values that are not finite"):
+    with pytest.raises(InputError, match=r"a\.npz: holds values that are not finite"):
         read_image(path)
 
 
 def test_a_stack_of_slices_is_not_taken_for_channels(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((5, 8, 9), np.uint8), photometric="minisblack")
-    with pytest.raises(DataError, match=r"a\.tif: expected one 2-D image, got a stack of shape \(5, 8, 9\)"):
+    with pytest.raises(InputError, match=r"a\.tif: expected one 2-D image, got a stack of shape \(5, 8, 9\)"):
         read_image(tmp_path / "a.tif")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from unetzoo.capabilities import Axes, Capabilities
-from unetzoo.conformance.check import CheckFailed, NotApplicable, Unavailable
+from unetzoo.conformance.definition.outcomes import CheckFailed, NotApplicable, Unavailable
 
 
 class Builder(Protocol):
@@ -27,10 +27,10 @@ class Builder(Protocol):
 
 @dataclass(frozen=True)
 class Context:
-    """One check's view of the network under test. Everything it hands out is fresh, seeded and on ``device``.
+    """One check's view of the network under test. Everything it hands out is fresh, seeded and on `device`.
 
-    ``size`` is a legal size, different on every axis, that keeps a small network quick. Models and inputs are float64
-    unless asked otherwise. ``tmp_path`` is an empty directory, removed after the check.
+    `size` is a legal size, different on every axis, that keeps a small network quick. Models and inputs are float64
+    by default. `tmp_path` is an empty directory, removed after the check.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Context:
     def build(
         self, *, seed: int = 0, in_channels: int | None = None, num_classes: int | None = None, **options: object
     ) -> nn.Module:
-        """The network as the builder returns it: on the CPU, float32, weights drawn from ``seed``."""
+        """The network as the builder returns it: on the CPU, float32, weights drawn from `seed`."""
         torch.manual_seed(self.seed + seed)
         return self.builder(
             in_channels=self.in_channels if in_channels is None else in_channels,
@@ -64,7 +64,7 @@ class Context:
         num_classes: int | None = None,
         **options: object,
     ) -> nn.Module:
-        """A fresh network in training mode on the device; ``perturb`` moves the weights off special initial values."""
+        """A fresh network in training mode on the device; `perturb` moves the weights off special initial values."""
         model = self.build(seed=seed, in_channels=in_channels, num_classes=num_classes, **options)
         if perturb:
             perturb_parameters(model, self.seed + seed)
@@ -85,9 +85,8 @@ class Context:
     ) -> nn.Module:
         """A fresh network in eval mode on the device.
 
-        ``perturb`` adds noise to every parameter, lest a zero-initialized scale hide a path; ``warm`` estimates the
-        running statistics on one batch of noise, lest their initial 0 and 1 hide a fault. It does so on the CPU, where
-        they come out the same each time.
+        `perturb` adds noise to every parameter, since a zero-initialized scale hides a path. `warm` estimates the
+        running statistics on one batch of noise, since their initial 0 and 1 hide faults; on the CPU, to be repeatable.
         """
         on_cpu = replace(self, device=torch.device("cpu"))
         channels = self.in_channels if in_channels is None else in_channels
@@ -118,15 +117,15 @@ class Context:
         return torch.Generator().manual_seed(7919 * (self.seed + 1) + seed)
 
     def outputs(self, model: nn.Module, x: Tensor) -> list[Tensor]:
-        """All output tensors of ``model(x)``, flattened out of any list, tuple, mapping or dataclass, in order."""
+        """All output tensors of `model(x)`, flattened out of any list, tuple, mapping or dataclass, in order."""
         return tensors_in(model(x))
 
     def output(self, model: nn.Module, x: Tensor) -> Tensor:
-        """The first, finest output tensor of ``model(x)``."""
+        """The first, finest output tensor of `model(x)`."""
         return self.outputs(model, x)[0]
 
     def loss(self, outputs: Tensor | list[Tensor], seed: int = 0) -> Tensor:
-        """Scalar whose gradient by the outputs is unit noise: sees every channel and pixel, unlike ``mean()``."""
+        """Scalar whose gradient by the outputs is unit noise: sees every channel and pixel, unlike `mean()`."""
         tensors = [outputs] if isinstance(outputs, Tensor) else outputs
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         for index, out in enumerate(tensors):
@@ -147,7 +146,7 @@ class Context:
         return list(dict.fromkeys(capabilities.legal(size) for size in wanted))
 
     def odd_size(self) -> Axes:
-        """A legal size of other parities than ``size``, where the network allows."""
+        """A legal size of other parities than `size`, where the network allows."""
         return self.capabilities.legal(tuple(s + 1 + 2 * axis for axis, s in enumerate(self.size)))
 
     def long_sizes(self) -> list[Axes]:
@@ -218,10 +217,10 @@ def perturb_parameters(model: nn.Module, seed: int) -> None:
 
 @torch.no_grad()
 def warm_statistics(model: nn.Module, x: Tensor, *, floor: float = 0.01) -> None:
-    """Set the running statistics of normalization layers to those of ``x``, averaged over a layer's calls.
+    """Set the running statistics of normalization layers to those of `x`, averaged over a layer's calls.
 
-    A channel that is silent on ``x`` and fires on other images would be divided by next to nothing: dropout, which
-    makes such channels, is off, and no variance is less than ``floor`` of the layer's mean variance.
+    A channel that is silent on `x` and fires on other images would be divided by next to nothing: dropout, which
+    makes such channels, is off, and no variance is less than `floor` of the layer's mean variance.
     """
     layers = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._NormBase) and m.track_running_stats]
     momenta = [layer.momentum for layer in layers]

@@ -14,12 +14,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
-from unetzoo.conformance.check import CheckFailed, NotApplicable, Unavailable
-from unetzoo.conformance.failure import describe
+from unetzoo.conformance.definition.outcomes import CheckFailed, NotApplicable, Unavailable
+from unetzoo.conformance.measuring.failure import describe
 
 
 class ModuleTrace:
-    """Follows the calls of a network's modules while its ``with`` block runs."""
+    """Follows the calls of a network's modules while its `with` block runs."""
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
@@ -56,7 +56,7 @@ class ModuleTrace:
 
 
 class Operations(TorchDispatchMode):
-    """Shows ``look`` each of torch's operations that run in its ``with`` block: the arguments and the result."""
+    """Shows `look` each of torch's operations that run in its `with` block: the arguments and the result."""
 
     def __init__(self, look: Callable[[object, tuple[Any, ...], object], None]) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ def _is_other(dtype: torch.dtype) -> bool:
 def blame(doing: str, hint: str = "") -> Iterator[None]:
     """Turn an error inside the block into CheckFailed that names the module and line in which it was raised.
 
-    ``doing`` says what was tried, ``hint`` the likely cause.
+    `doing` says what was tried, `hint` the likely cause.
     """
     try:
         yield

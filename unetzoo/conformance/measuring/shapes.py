@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from unetzoo.capabilities import Axes
-from unetzoo.conformance.check import expect
-from unetzoo.conformance.context import Context
+from unetzoo.conformance.definition.context import Context
+from unetzoo.conformance.definition.outcomes import expect
 
 REFUSALS = (TypeError, ValueError, RuntimeError, AssertionError, IndexError)
 """What a network may raise to refuse an input."""

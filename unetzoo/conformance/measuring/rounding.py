@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from unetzoo.conformance.check import disagreement
-from unetzoo.conformance.context import Context
+from unetzoo.conformance.definition.context import Context
+from unetzoo.conformance.definition.outcomes import disagreement
 
 BFLOAT16 = 2.0**-9
 TF32 = 2.0**-12
@@ -19,10 +19,10 @@ TF32 = 2.0**-12
 def rounding_effects(
     ctx: Context, model: nn.Module, x: Tensor, reference: Sequence[Tensor], unit: float
 ) -> list[float]:
-    """How far each float32 output moves from ``reference``, relative to max(1, max|reference|).
+    """How far each float32 output moves from `reference`, relative to max(1, max|reference|).
 
-    The input and every weight move by a relative ``unit``, up or down at random, three times over. ``BFLOAT16`` and
-    ``TF32`` are half a unit in the last place of numbers so rounded: the least that such precision does to them.
+    The input and every weight move by a relative `unit`, up or down at random, three times over. `BFLOAT16` and
+    `TF32` are half a unit in the last place of numbers so rounded: the least that such precision does to them.
     """
     effects = [0.0] * len(reference)
     for seed in range(3):
@@ -37,7 +37,7 @@ def rounding_effects(
 
 @torch.no_grad()
 def own_error(ctx: Context, x: Tensor, outputs: Sequence[Tensor]) -> float:
-    """How far the float32 outputs of ``ctx.eval_model`` for ``x`` are from those of the same weights in float64.
+    """How far the float32 outputs of `ctx.eval_model` for `x` are from those of the same weights in float64.
 
     Another device or memory layout sums in another order, and may be a few times as far off.
     """
@@ -46,5 +46,5 @@ def own_error(ctx: Context, x: Tensor, outputs: Sequence[Tensor]) -> float:
 
 
 def _moved(t: Tensor, unit: float, generator: torch.Generator) -> Tensor:
-    """The tensor, each number off by a relative ``unit`` up or down."""
+    """The tensor, each number off by a relative `unit` up or down."""
     return t * (1 + unit * torch.randn(t.shape, generator=generator).sign().to(t))

@@ -1,0 +1,1 @@
+"""Reading images, volumes and masks, for training, prediction and the command line alike."""
