@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import track
 
 from unetzoo.errors import InputError
-from unetzoo.preprocessing import Order, Preprocessing
+from unetzoo.preprocessing import Preprocessing, usual_order
 
 
 class Cut(str, Enum):
@@ -36,11 +36,6 @@ class Normalization(str, Enum):
     image = "image"
     imagenet = "imagenet"
     none = "none"
-
-    def preprocessing(self, ndim: int, in_channels: int) -> Preprocessing:
-        """What it stands for; the channels are those of a picture where a model takes one or three."""
-        order: dict[tuple[int, int], Order] = {(2, 1): "gray", (2, 3): "rgb"}
-        return Preprocessing.named(self.value, ndim=ndim, channels=order.get((ndim, in_channels)))
 
 
 def predict(
@@ -71,7 +66,8 @@ def predict(
     found = find_images(images)
     network = from_pretrained(model)
     if normalize is not None:
-        network.preprocessing = normalize.preprocessing(network.ndim, network.in_channels)
+        order = usual_order(network.in_channels) if network.ndim == 2 else None
+        network.preprocessing = Preprocessing.named(normalize.value, ndim=network.ndim, channels=order)
     predictor = Predictor(
         network, mode=mode.value if mode else None, tile=tile, tta=tta.value, device=device or default_device()
     )
