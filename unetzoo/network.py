@@ -11,6 +11,7 @@ from torch import nn
 
 from unetzoo import hub
 from unetzoo.applied import Classes, Provenance
+from unetzoo.capabilities import Capabilities
 from unetzoo.components.kinds import PARTS
 from unetzoo.components.parts import Checkpointable, Layered, Undecayed
 from unetzoo.components.spec import plain
@@ -31,13 +32,14 @@ class DenseModel(nn.Module):
 
     A subclass sets those of `encoder`, `center`, `decoder` and `head` that it has, the others stay None, and it
     calls `self.check_input(x)` first in `forward`. `make_head` builds a head for a number of classes. `about` holds
-    the fields of the card, for a model that no config describes.
+    fields of the card and `capabilities`, for a model that no config describes.
 
     `preprocessing`, `classes` and `provenance` say how images are prepared for the weights, what the outputs stand for
     and where the weights come from, where that is known. They may be set, and are saved with the model.
     """
 
     about: ClassVar[Mapping[str, object]] = {}
+    capabilities: Capabilities = Capabilities()
 
     encoder: nn.Module | None
     center: nn.Module | None

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from unetzoo.conformance.check import CheckFailed, Unavailable
-from unetzoo.conformance.tracing import ModuleTrace, attributes, blame, brief, listing
+from unetzoo.conformance.definition.outcomes import CheckFailed, Unavailable
+from unetzoo.conformance.measuring.tracing import ModuleTrace, attributes, blame, brief, listing
 
 HELD = [torch.zeros(1)]
 

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unetzoo.conformance.capabilities import Axes
-from unetzoo.conformance.check import EVAL, Measurement, check, expect
-from unetzoo.conformance.context import Context
-from unetzoo.conformance.paths import GLOBAL, path_gradients
-from unetzoo.conformance.reach import long_image, period, radius_along, shift_error
-from unetzoo.conformance.tracing import Operations
+from unetzoo.capabilities import Axes
+from unetzoo.conformance.definition.check import EVAL, check
+from unetzoo.conformance.definition.context import Context
+from unetzoo.conformance.definition.outcomes import Measurement, expect
+from unetzoo.conformance.measuring.paths import GLOBAL, path_gradients
+from unetzoo.conformance.measuring.reach import long_image, period, radius_along, shift_error
+from unetzoo.conformance.measuring.tracing import Operations
 
 LITTLE, MOST = 0.2, 0.6
 """Shares of what one output pixel depends on more than others do."""

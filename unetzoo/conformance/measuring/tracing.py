@@ -14,8 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
-from unetzoo.conformance.check import CheckFailed, NotApplicable, Unavailable
-from unetzoo.conformance.failure import describe
+from unetzoo.conformance.definition.outcomes import CheckFailed, NotApplicable, Unavailable
+from unetzoo.conformance.measuring.failure import describe
 
 
 class ModuleTrace:
