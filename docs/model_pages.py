@@ -67,7 +67,9 @@ def _checkpoints(card: ModelCard) -> Iterable[str]:
     if card.checkpoints:
         yield from ("", "## Published weights", "")
         for name, checkpoint in card.checkpoints.items():
-            facts = f"{checkpoint.trained_on}; {checkpoint.license}. {checkpoint.notes} <{checkpoint.url}>"
+            facts = f"{checkpoint.trained_on}; {checkpoint.license}. {checkpoint.notes} <{checkpoint.url}>".replace(
+                "  ", " "
+            )
             yield f'- `checkpoint="{name}"`: {facts}'
             if checkpoint.manual:
                 yield f"  The address is a folder: fetch {checkpoint.file} by hand and pass its path as `checkpoint`."

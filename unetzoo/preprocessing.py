@@ -185,7 +185,7 @@ class Preprocessing(BaseModel):
             return self
         figures = {"mean": self.mean, "std": self.std}
         averages = {name: values and (fmean(values),) * in_channels for name, values in figures.items()}
-        return self.model_copy(update={**averages, "channels": "gray" if in_channels == 1 else None})
+        return self.model_copy(update={**averages, "channels": usual_order(in_channels)})
 
     def _names(self) -> str:
         return f": {', '.join(self.channels)}" if isinstance(self.channels, tuple) else ""
@@ -223,6 +223,11 @@ class Statistics:
             max(self.maximum, float(pixels.max())),
             max(self.magnitude, float(np.abs(pixels).max())),
         )
+
+
+def usual_order(channels: int) -> Order | None:
+    """The order of the channels of a picture that has one or three of them."""
+    return "gray" if channels == 1 else "rgb" if channels == 3 else None
 
 
 def scale_unsigned(pixels: npt.NDArray[np.generic]) -> Floats:
