@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from unetzoo.conformance import Report, check_model
-from unetzoo.conformance.check import PROFILES
+from unetzoo.conformance.definition.check import PROFILES
 from unetzoo.files import write_text
 
 PAGE = Path(__file__).parent.parent / "docs" / "conformance_peers.md"

@@ -41,8 +41,8 @@ from tests.conformance.test_zoo import FULL
 from tests.conformance.zoo import EVERY, examine
 from tests.golden.rows import rows
 from unetzoo.conformance import Report, all_checks, check_model
-from unetzoo.conformance.check import GATES
-from unetzoo.conformance.sandbox import set_tf32
+from unetzoo.conformance.definition.check import GATES
+from unetzoo.conformance.measuring.sandbox import set_tf32
 from unetzoo.files import write_text
 
 PATIENCE = 900  # seconds for one item

@@ -20,7 +20,7 @@ import torch
 from tests.conformance.controls import CONTROLS
 from tests.conformance.planting import Planted, all_planted
 from unetzoo.conformance import all_checks, check_model
-from unetzoo.conformance.check import GATES
+from unetzoo.conformance.definition.check import GATES
 from unetzoo.files import write_text
 
 PAGE = Path(__file__).parents[1] / "build" / "pages" / "conformance_kill_matrix.md"

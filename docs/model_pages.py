@@ -43,8 +43,8 @@ def _page(card: ModelCard) -> str:
         ("Reference code", f"<{card.reference}>, {card.license}" if card.reference else card.license),
         ("Parts", ", ".join(f"{kind} `{name}`" for kind, name in card.parts.items())),
         ("Dimensions", ", ".join(f"{ndim}-D" for ndim in card.ndim)),
-        ("Smallest size", str(card.min_size)),
-        ("Deep supervision", "yes" if card.deep_supervision else "no"),
+        ("Smallest size", " x ".join(map(str, card.capabilities.min_size))),
+        ("Deep supervision", "yes" if card.capabilities.deep_supervision else "no"),
         ("Tags", ", ".join(card.tags)),
         *_sizes(card),
     ]
@@ -67,7 +67,9 @@ def _checkpoints(card: ModelCard) -> Iterable[str]:
     if card.checkpoints:
         yield from ("", "## Published weights", "")
         for name, checkpoint in card.checkpoints.items():
-            facts = f"{checkpoint.trained_on}; {checkpoint.license}. {checkpoint.notes} <{checkpoint.url}>"
+            facts = f"{checkpoint.trained_on}; {checkpoint.license}. {checkpoint.notes} <{checkpoint.url}>".replace(
+                "  ", " "
+            )
             yield f'- `checkpoint="{name}"`: {facts}'
             if checkpoint.manual:
                 yield f"  The address is a folder: fetch {checkpoint.file} by hand and pass its path as `checkpoint`."

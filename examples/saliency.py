@@ -25,10 +25,9 @@ from torch import Tensor, nn
 import unetzoo
 from unetzoo.cli.predicting import find_images
 from unetzoo.images.reading import read_image
+from unetzoo.preprocessing import Preprocessing
 
 SIZE = 320
-MEAN = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
-STD = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
 
 
 def main() -> int:
@@ -58,11 +57,13 @@ def run(args: argparse.Namespace, console: Console) -> None:
     """Write the pictures, and score them if there are masks."""
     paths = find_images(args.images)
     model = unetzoo.create(args.model, checkpoint=args.weights).eval().to(args.device)
+    prepare = unetzoo.info(args.model).checkpoints["official"].preprocessing
+    assert prepare is not None
     args.out.mkdir(parents=True, exist_ok=True)
     scores = {}
     for path in paths:
         photograph = torch.from_numpy(read_image(path, channels="rgb")).permute(2, 0, 1)
-        saliency = salient(model, photograph, args.device)
+        saliency = salient(model, prepare, photograph, args.device)
         opacity = to_bytes(saliency)
         Image.fromarray(opacity).save(args.out / f"{path.stem}_saliency.png")
         cutout = np.dstack([to_bytes(photograph.permute(1, 2, 0)), opacity])
@@ -78,10 +79,10 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
 
 @torch.no_grad()
-def salient(model: nn.Module, photograph: Tensor, device: str) -> Tensor:
+def salient(model: nn.Module, prepare: Preprocessing, photograph: Tensor, device: str) -> Tensor:
     """How much each pixel of a photograph (3, H, W) stands out, (H, W), from 0 to 1 within the photograph."""
     scaled = resize(photograph, (SIZE, SIZE))
-    logits = model(((scaled / scaled.max().clamp_min(1e-6) - MEAN) / STD)[None].to(device))
+    logits = model(prepare(scaled.to(device)))
     saliency = resize(logits[0].sigmoid().cpu(), photograph.shape[1:])[0]
     return (saliency - saliency.min()) / (saliency.max() - saliency.min()).clamp_min(1e-6)
 

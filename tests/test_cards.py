@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import unetzoo
+from unetzoo.nn.dims import per_axis
 from unetzoo.summary import summarize
 
 NAMES = unetzoo.list_models()
@@ -20,10 +21,11 @@ def test_the_card_tells_parameters_cost_and_smallest_size_as_they_are(name: str)
     assert measured.flops == pytest.approx(card.sizes.flops, rel=0.01)
     with torch.device("meta"):
         model = unetzoo.create(name, **setting)
-    assert model.min_size == card.min_size
+    stated = card.capabilities.of_ndim(model.ndim).min_size
+    assert per_axis(model.min_size, model.ndim) == stated
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if unetzoo.info(name).deep_supervision])
+@pytest.mark.parametrize("name", [name for name in NAMES if unetzoo.info(name).capabilities.deep_supervision])
 def test_deep_supervision_gives_a_list_of_logits_finest_first(name: str) -> None:
     card = unetzoo.info(name)
     with torch.device("meta"):
@@ -35,7 +37,7 @@ def test_deep_supervision_gives_a_list_of_logits_finest_first(name: str) -> None
     assert {tuple(output.shape) for output in outputs} == {(2, 3, *size)}
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if not unetzoo.info(name).deep_supervision])
+@pytest.mark.parametrize("name", [name for name in NAMES if not unetzoo.info(name).capabilities.deep_supervision])
 def test_a_card_without_deep_supervision_means_that_it_is_refused(name: str) -> None:
     with pytest.raises(unetzoo.ConfigError, match="deep_supervision"), torch.device("meta"):
         unetzoo.create(name, deep_supervision=True)

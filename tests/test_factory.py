@@ -29,7 +29,22 @@ def test_a_published_network_keeps_its_card_and_a_changed_one_claims_nothing() -
     changed = unetzoo.create("unet", **TINY).card
     assert changed.sizes is None
     assert changed.checkpoints == {}
-    assert changed.min_size == 2
+    assert changed.capabilities.min_size == (2, 2)
+
+
+def test_overrides_that_change_nothing_leave_the_card_and_those_inside_a_model_component_do_not() -> None:
+    same = unetzoo.create("unet", encoder={"channels": [64, 128, 256, 512, 1024]}, block="double_conv")
+    assert same.card.sizes == unetzoo.info("unet").sizes is not None
+    narrow = unetzoo.create("swin_unet", embed_dim=24, heads=[1, 1, 2, 2])
+    assert narrow.card.sizes is None
+    assert narrow.card.checkpoints == {}
+    assert unetzoo.create("swin_unet").card.sizes is not None
+
+
+def test_capabilities_describe_what_was_built() -> None:
+    assert unetzoo.create("mednext_s", tiny=True).capabilities.frozen == ("center.unused",)
+    assert unetzoo.create("mednext_s", tiny=True, center="identity").capabilities.frozen == ()
+    assert unetzoo.create("unet", ndim=3, **TINY).capabilities.min_size == (2, 2, 2)
 
 
 def test_info_tells_the_card_without_building_the_model() -> None:
@@ -40,11 +55,11 @@ def test_info_tells_the_card_without_building_the_model() -> None:
 
 @pytest.mark.parametrize("name", ["unet", "unet_bilinear", "linknet34", "dlinknet34"])
 def test_the_smallest_size_on_the_card_is_the_models(name: str) -> None:
-    assert unetzoo.create(name).min_size == unetzoo.info(name).min_size
+    assert (unetzoo.create(name).min_size,) * 2 == unetzoo.info(name).capabilities.of_ndim(2).min_size
 
 
 def test_listing_filters_by_dimension_tag_source_and_weights() -> None:
-    assert "dlinknet34" not in unetzoo.list_models(ndim=3)
+    assert "swin_unet" not in unetzoo.list_models(ndim=3)
     assert {"linknet34", "dlinknet34"} <= set(unetzoo.list_models("*linknet*"))
     assert "unet" not in unetzoo.list_models(tags=["roads"])
     assert "dlinknet34" in unetzoo.list_models(tags="roads") == unetzoo.list_models(tags=["roads"])
@@ -120,7 +135,7 @@ def test_pretrained_of_an_encoder_without_weights_says_which_have() -> None:
 class Half(DenseModel):
     """Half of the mean of the channels: the smallest model."""
 
-    about = {"title": "Half", "ndim": (2,)}
+    about = {"title": "Half", "capabilities": {"dimensions": [2]}}
 
     def __init__(self, *, in_channels: int, num_classes: int, scale: float = 0.5) -> None:
         super().__init__(in_channels=in_channels, num_classes=num_classes, ndim=2)
@@ -149,3 +164,22 @@ def test_a_model_that_is_no_dense_model_is_refused_with_what_to_do() -> None:
     unetzoo.register("model", "plain", lambda in_channels, num_classes: nn.Conv2d(in_channels, num_classes, 1))
     with pytest.raises(PluginError, match="is a Conv2d; expected a subclass of unetzoo.DenseModel"):
         unetzoo.create("plain")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ({"in_chans": 1}, "in_channels"),
+        ({"encoder_name": "resnet18"}, "encoder"),
+        ({"spatial_dims": 3}, "ndim"),
+    ],
+)
+def test_what_other_libraries_call_an_argument_leads_to_ours(theirs: dict[str, object], ours: str) -> None:
+    with pytest.raises(ConfigError, match=f"unknown key; did you mean '{ours}'"):
+        unetzoo.create("unet", **theirs)
+
+
+def test_a_number_of_classes_is_not_taken_for_their_names() -> None:
+    with pytest.raises(ConfigError, match=r"classes: expected the names of the classes; did you mean num_classes=3\?"):
+        unetzoo.create("unet", classes=3)
+    assert unetzoo.create("unet", classes=["no", "yes"], **TINY).classes.names == ("no", "yes")

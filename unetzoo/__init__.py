@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from unetzoo import inference as inference
     from unetzoo import training as training
     from unetzoo.applied import Classes, Provenance
+    from unetzoo.capabilities import Capabilities
     from unetzoo.card import ModelCard
     from unetzoo.checkpoints.loading import load_checkpoint
     from unetzoo.config.schema import ModelConfig
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Capabilities",
     "CheckpointError",
     "Classes",
     "ConfigError",
@@ -57,6 +59,7 @@ __all__ = [
 
 _LAZY = {
     "Classes": "applied",
+    "Capabilities": "capabilities",
     "DenseModel": "network",
     "ModelCard": "card",
     "ModelConfig": "config.schema",

@@ -1,10 +1,11 @@
-"""What is known of a model besides its layers: the card of `unetzoo.info`."""
+"""Model cards: metadata of a model, as `unetzoo.info` returns it."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field
 
 from unetzoo.applied import Classes, Provenance
+from unetzoo.capabilities import Capabilities, Stated
 from unetzoo.preprocessing import Preprocessing
 
 
@@ -46,17 +47,6 @@ class Sizes(_Record):
     flops: int | None = Field(None, ge=1, description="floating-point operations, two for a multiply and add")
 
 
-class Unpadded(_Record):
-    """What unpadded convolutions take off: a size of `offset + k * divisor` along an axis comes out `margin` smaller.
-
-    Other sizes come out as the next smaller one of that form does.
-    """
-
-    margin: int = Field(ge=1)
-    divisor: int = Field(1, ge=1)
-    offset: int = Field(0, ge=0)
-
-
 class ModelCard(_Record):
     """What a model is, who published it, under which terms, and how large it is."""
 
@@ -71,13 +61,12 @@ class ModelCard(_Record):
     description: str = ""
     follows: str = Field("", description="where paper and code differ: which one our network follows, and why")
     tags: tuple[str, ...] = ()
-    ndim: tuple[int, ...] = Field((2, 3), description="spatial dimensions that the model can be created with")
-    min_size: PositiveInt | tuple[PositiveInt, ...] | None = Field(
-        None, description="smallest size along every axis, or along each"
-    )
-    unpadded: Unpadded | None = Field(None, description="how the output is smaller than the input, if it is")
-    deep_supervision: bool = Field(False, description="whether training mode can return several levels' logits")
-    parts: dict[str, str] = Field({}, description="the part of each kind")
+    parts: dict[str, str] = Field({}, description="the part of each kind, filled in")
     sizes: Sizes | None = None
     checkpoints: dict[str, Checkpoint] = {}
-    capabilities: dict[str, object] = Field({}, description="capabilities declared to the conformance suite")
+    capabilities: Stated = Field(Capabilities(), description="filled in from the config of what was built")
+
+    @property
+    def ndim(self) -> tuple[int, ...]:
+        """Spatial dimensions that the model can be created with."""
+        return self.capabilities.dimensions

@@ -7,11 +7,14 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from torch import nn
+
 from unetzoo import registry
+from unetzoo.capabilities import NAMES, Capabilities
 from unetzoo.card import ModelCard
 from unetzoo.checkpoints.loading import load_published
 from unetzoo.components.binding import Bound, accepts, bind, is_block_option
-from unetzoo.components.kinds import KINDS, PARTS
+from unetzoo.components.kinds import IN_CONFIG, KINDS, PARTS
 from unetzoo.components.mistakes import Mistake
 from unetzoo.components.parts import Validating
 from unetzoo.components.spec import merge, named, split
@@ -39,7 +42,7 @@ def create(
     pretrained: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
     tiny: bool = False,
-    encoder: Part = None,
+    encoder: Part | nn.Module = None,
     center: Part = None,
     decoder: Part = None,
     head: Part = None,
@@ -58,7 +61,8 @@ def create(
         checkpoint: weights of the whole model: a file, or the name of one of the card's checkpoints ("official": the
             first, where none has that name).
         tiny: build the small variant that the config describes for tests, of the same layers with few channels.
-        encoder: name, or mapping of name and options, that replaces or changes the config's encoder.
+        encoder: name, or mapping of name and options, that replaces or changes the config's encoder; or a built module
+            that has `channels` and `strides`, which a saved config cannot name.
         center: the same for the center.
         decoder: the same for the decoder.
         head: the same for the head.
@@ -75,18 +79,21 @@ def create(
             hold the name.
         CheckpointError: the checkpoint does not fit.
     """
+    built = (
+        Bound(f"<{type(encoder).__name__}>", _Given(encoder), {}, "the call")
+        if isinstance(encoder, nn.Module)
+        else None
+    )
+    encoder = built.name if built else encoder
     parts = {"encoder": encoder, "center": center, "decoder": decoder, "head": head}
     fields = {"num_classes": num_classes, "in_channels": in_channels, "ndim": ndim}
     changes = {key: value for key, value in {**parts, **fields}.items() if value is not None} | overrides
     draft = resolve(name)
     draft = draft.for_ndim(draft.data.get("ndim", 2) if ndim is None else ndim)
-    changed = set(changes)
-    if tiny:
-        changed |= set(draft.data.get("tiny", ()))
-        draft = draft.tiny()
-    placed = _place(draft, changes)
-    draft = draft.override(placed, "create()")
-    return _assemble(draft, pretrained=pretrained, checkpoint=checkpoint, changed=changed, asked=placed)
+    described = draft.tiny() if tiny else draft
+    asked = _place(described, changes)
+    draft = described.override(asked, "create()")
+    return _assemble(draft, described, built=built, pretrained=pretrained, checkpoint=checkpoint, asked=asked)
 
 
 def _place(draft: Draft, changes: dict[str, object]) -> dict[str, object]:
@@ -100,18 +107,24 @@ def _place(draft: Draft, changes: dict[str, object]) -> dict[str, object]:
 
 def _assemble(
     draft: Draft,
+    described: Draft,
     *,
+    built: Bound | None,
     pretrained: bool,
     checkpoint: str | os.PathLike[str] | None,
-    changed: set[str],
     asked: Mapping[str, object],
 ) -> DenseModel:
+    """Build the model of a draft; `described` is the one that card and capabilities speak of, before any overrides."""
     config, mistakes = validate(draft)
-    bound, unbound = _bind_parts(draft.data)
+    bound, unbound = _bind_parts(draft.data, {} if built is None else {"encoder": built})
     mistakes += [mistake for mistake in unbound if not any(mistake.path[: len(m.path)] == m.path for m in mistakes)]
     if config is None or mistakes:
         raise draft.fail(mistakes)
     _validate_parts(bound, asked, pretrained=pretrained)
+    if config.ndim not in config.capabilities.dimensions:
+        offered = " or ".join(map(str, config.capabilities.dimensions))
+        raise ConfigError(f"{draft.name!r} cannot be created with ndim={config.ndim}; expected {offered}")
+    changed = _differ(config, validate(described)[0])
     given = {"in_channels": config.in_channels, "num_classes": config.num_classes, "ndim": config.ndim}
     initialize = _read_initialization(draft, config)
     if pretrained and _is_published_whole(config, bound, changed):
@@ -119,16 +132,15 @@ def _assemble(
     if "model" in bound:
         model = _build_model(bound["model"], given, pretrained=pretrained)
     else:
-        # What unpadded convolutions need does not follow from the strides.
-        stated = config.card.unpadded is not None or not changed & set(REPLACEABLE)
-        model = _build_network(bound, given, min_size=config.card.min_size if stated else None, pretrained=pretrained)
+        model = _build_network(bound, given, min_size=_stated_min_size(config, changed), pretrained=pretrained)
     if initialize is not None:
         model.initialize = initialize
         for name, part in model.named_children():
             if not (pretrained and name == "encoder"):
                 initialize(part)
-    model.card = _card(config, changed, model.min_size)
-    model.config = config.model_copy(update={"card": model.card})
+    model.capabilities = _capabilities(config, model)
+    model.card = _card(config, changed, model.capabilities)
+    model.config = config.model_copy(update={"card": model.card, "capabilities": model.capabilities})
     model.preprocessing = config.preprocessing or model.preprocessing or getattr(model.encoder, "preprocessing", None)
     model.provenance = config.provenance or model.provenance or getattr(model.encoder, "provenance", None)
     known = config.classes or model.classes
@@ -138,12 +150,23 @@ def _assemble(
     return model
 
 
-def _is_published_whole(config: ModelConfig, bound: Mapping[str, Bound], changed: set[str]) -> bool:
+def _differ(config: ModelConfig, described: ModelConfig | None) -> bool:
+    """Whether overrides changed the network that the card describes."""
+    return described is not None and any(getattr(config, key) != getattr(described, key) for key in IN_CONFIG)
+
+
+def _stated_min_size(config: ModelConfig, changed: bool) -> Size | None:
+    """The smallest size that the config states, where that still holds."""
+    stated = config.capabilities
+    # What unpadded convolutions need does not follow from the strides.
+    holds = "min_size" in stated.declared and (not changed or any(stated.margin))
+    return dims.collapse(stated.of_ndim(config.ndim).min_size) if holds else None
+
+
+def _is_published_whole(config: ModelConfig, bound: Mapping[str, Bound], changed: bool) -> bool:
     """Whether the published weights are those of the whole network, and it is still that network."""
     part = bound["model"] if "model" in bound else bound["encoder"]
-    return (
-        not changed & set(REPLACEABLE) and bool(config.card.checkpoints) and not accepts(part.component, "pretrained")
-    )
+    return not changed and bool(config.card.checkpoints) and not accepts(part.component, "pretrained")
 
 
 def _read_initialization(draft: Draft, config: ModelConfig) -> Initializer | None:
@@ -164,8 +187,6 @@ def _validate_parts(bound: Mapping[str, Bound], asked: Mapping[str, object], *, 
 
 def _build_model(bound: Bound, given: dict[str, int], *, pretrained: bool) -> DenseModel:
     offered = {key: value for key, value in given.items() if accepts(bound.component, key)}
-    if "ndim" not in offered and given["ndim"] not in getattr(bound.component, "about", {}).get("ndim", (2,)):
-        raise ConfigError(f"{bound.name!r} cannot be created with ndim={given['ndim']}")
     if accepts(bound.component, "pretrained"):
         offered["pretrained"] = pretrained
     elif pretrained:
@@ -210,12 +231,20 @@ def _build_network(
     return model
 
 
-def _card(config: ModelConfig, changed: set[str], min_size: Size) -> ModelCard:
+def _card(config: ModelConfig, changed: bool, capabilities: Capabilities) -> ModelCard:
     """Return the card of what was built: a changed network is no longer the published one."""
-    updates: dict[str, object] = {"parts": config.parts, "min_size": min_size}
-    if changed & set(REPLACEABLE):
+    updates: dict[str, object] = {"parts": config.parts, "capabilities": capabilities}
+    if changed:
         updates |= {"sizes": None, "checkpoints": {}}
     return config.card.model_copy(update=updates)
+
+
+def _capabilities(config: ModelConfig, model: DenseModel) -> Capabilities:
+    """Return what the config declares, as it holds for what was built: names that are there, and its smallest size."""
+    present = {name for name, _ in (*model.named_parameters(), *model.named_modules())}
+    declared = config.capabilities
+    named = {key: tuple(n for n in getattr(declared, key) if n in present) for key in NAMES if key in declared.declared}
+    return declared.declare({**named, "min_size": dims.per_axis(model.min_size, model.ndim), "ndim": model.ndim})
 
 
 def part_builders(config: ModelConfig) -> dict[str, Callable[..., Any]]:
@@ -227,15 +256,27 @@ def part_builders(config: ModelConfig) -> dict[str, Callable[..., Any]]:
     return dict(bound)
 
 
-def _bind_parts(data: Mapping[str, Any]) -> tuple[dict[str, Bound], list[Mistake]]:
+class _Given:
+    """A part that the caller built: taken as it is."""
+
+    def __init__(self, part: nn.Module) -> None:
+        self.part = part
+
+    def __call__(self, in_channels: int, *, ndim: int) -> nn.Module:
+        return self.part
+
+
+def _bind_parts(
+    data: Mapping[str, Any], built: Mapping[str, Bound] | None = None
+) -> tuple[dict[str, Bound], list[Mistake]]:
     """Resolve every component that the data names, and check all options, whatever else is wrong."""
-    bound: dict[str, Bound] = {}
+    bound = dict(built or {})
     mistakes: list[Mistake] = []
     kinds = ("model",) if "model" in data else PARTS
     block = named(data.get("block")) if data.get("block") else {}
     for kind in kinds:
         part = named(data.get(kind) or ("identity" if kind == "center" else None))
-        if not isinstance(part, Mapping) or not isinstance(part.get("name"), str):
+        if kind in bound or not isinstance(part, Mapping) or not isinstance(part.get("name"), str):
             continue
         if data.get("deep_supervision") is True and kind in ("head", "model"):
             part = {**part, "deep_supervision": True}

@@ -12,6 +12,7 @@ from torch import nn
 from unetzoo import hub
 from unetzoo.analysis.levels import Level, trace_levels
 from unetzoo.applied import Classes, Provenance
+from unetzoo.capabilities import Capabilities
 from unetzoo.components.kinds import PARTS
 from unetzoo.components.parts import Checkpointable, Layered, Undecayed
 from unetzoo.components.spec import plain
@@ -31,13 +32,14 @@ class DenseModel(nn.Module):
 
     A subclass sets those of `encoder`, `center`, `decoder` and `head` that it has, the others stay None, and it
     calls `self.check_input(x)` first in `forward`. `make_head` builds a head for a number of classes. `about` holds
-    the fields of the card, for a model that no config describes.
+    fields of the card and `capabilities`, for a model that no config describes.
 
     `preprocessing`, `classes` and `provenance` say how images are prepared for the weights, what the outputs stand for
     and where the weights come from, where that is known. They may be set, and are saved with the model.
     """
 
     about: ClassVar[Mapping[str, object]] = {}
+    capabilities: Capabilities = Capabilities()
 
     encoder: nn.Module | None
     center: nn.Module | None
@@ -201,6 +203,11 @@ class DenseModel(nn.Module):
         if self.config is None:
             raise ConfigError(
                 f"{type(self).__name__} has no config: only what unetzoo.create made can be created again"
+            )
+        if self.config.encoder is not None and self.config.encoder.name.startswith("<"):
+            raise ConfigError(
+                f"encoder {self.config.encoder.name} was built by the caller, and a config cannot name it; register "
+                "its class with unetzoo.register('encoder', NAME, ...) and create the model with encoder=NAME"
             )
         beside = {"preprocessing": self.preprocessing, "classes": self.classes, "provenance": self.provenance}
         return self.config.model_copy(update=beside).model_dump(mode="json", exclude_defaults=True)

@@ -180,10 +180,12 @@ class Preprocessing(BaseModel):
 
     def for_channels(self, in_channels: int) -> Preprocessing:
         """Return the preprocessing of weights adapted to another number of channels: the averages of the figures."""
-        if self.mean is None or self.std is None or len(self.mean) == in_channels:
+        count = len(self.mean or ()) or {"gray": 1, "rgb": 3, "bgr": 3}.get(str(self.channels), in_channels)
+        if count == in_channels:
             return self
-        mean, std = ((fmean(figures),) * in_channels for figures in (self.mean, self.std))
-        return self.model_copy(update={"mean": mean, "std": std, "channels": "gray" if in_channels == 1 else None})
+        figures = {"mean": self.mean, "std": self.std}
+        averages = {name: values and (fmean(values),) * in_channels for name, values in figures.items()}
+        return self.model_copy(update={**averages, "channels": usual_order(in_channels)})
 
     def _names(self) -> str:
         return f": {', '.join(self.channels)}" if isinstance(self.channels, tuple) else ""
@@ -221,6 +223,11 @@ class Statistics:
             max(self.maximum, float(pixels.max())),
             max(self.magnitude, float(np.abs(pixels).max())),
         )
+
+
+def usual_order(channels: int) -> Order | None:
+    """The order of the channels of a picture that has one or three of them."""
+    return "gray" if channels == 1 else "rgb" if channels == 3 else None
 
 
 def scale_unsigned(pixels: npt.NDArray[np.generic]) -> Floats:

@@ -278,6 +278,9 @@ def test_preprocessing_tells_mean_deviation_range_and_interpolation(tmp_path: Pa
     gray = pretrained("resnet18", tmp_path, in_channels=1).preprocessing
     assert gray is not None
     assert gray.mean == pytest.approx(((0.485 + 0.456 + 0.406) / 3,))
+    solid = pretrained("resnet18", tmp_path, in_channels=1, ndim=3).preprocessing
+    assert solid is not None
+    assert (solid.ndim, solid.size, solid.channels) == (3, None, "gray")
 
 
 def test_an_encoder_that_loads_no_weights_claims_no_preprocessing() -> None:

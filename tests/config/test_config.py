@@ -213,7 +213,7 @@ def test_every_named_config_is_valid_and_its_card_complete(name: str) -> None:
 def test_keys_for_2d_or_3d_count_where_the_model_is_created_so_and_create_overrides_them() -> None:
     config = {
         **TINY,
-        "in_3d": {"encoder": {"channels": [4, 6, 8]}, "card": {"min_size": 5}},
+        "in_3d": {"encoder": {"channels": [4, 6, 8]}, "capabilities": {"min_size": 5}},
         "in_2d": {"num_classes": 7},
     }
     flat, deep = unetzoo.create(config), unetzoo.create(config, ndim=3)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from unetzoo.conformance.capabilities import Capabilities
-from unetzoo.conformance.context import Builder, Context
+from unetzoo.capabilities import Capabilities
+from unetzoo.conformance.definition.context import Builder, Context
 
 
 def context(builder: Builder, folder: Path, capabilities: Capabilities | None = None) -> Context:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 import pytest
 from torch import nn
 
-from tests.conformance.networks import SmallUNet
 from tests.conformance.planted.copying import Saved
 from tests.conformance.planted.optional import Freezable, Resettable, _WithEncoder
 from tests.conformance.planted.training import Checkpointed
@@ -26,8 +25,6 @@ def two_features(in_channels: int, num_classes: int) -> nn.Module:
         ("check_freeze_encoder", Freezable, {}),
         ("check_save_pretrained", Saved, {}),
         ("check_features", two_features, {}),
-        ("check_vmap_jvp", SmallUNet, {"supports": ["functorch"]}),
-        pytest.param("check_aoti", SmallUNet, {"supports": ["aoti"]}, marks=pytest.mark.slow),
     ],
 )
 def test_a_sound_network_passes_the_check_of_what_it_claims(

@@ -8,9 +8,9 @@ import pytest
 
 from tests.conformance.contexts import context
 from tests.conformance.controls import plain
-from unetzoo.conformance.capabilities import Capabilities
-from unetzoo.conformance.check import NotApplicable
+from unetzoo.capabilities import Capabilities
 from unetzoo.conformance.checks.cuda import _excused
+from unetzoo.conformance.definition.outcomes import NotApplicable
 
 # As torch 2.11 says it.
 REFUSAL = "{} does not have a deterministic implementation, but you set 'torch.use_deterministic_algorithms(True)'."

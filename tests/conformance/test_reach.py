@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tests.conformance.networks import SmallUNet
+from unetzoo.capabilities import Capabilities
 from unetzoo.conformance import check_model
-from unetzoo.conformance.capabilities import Capabilities
-from unetzoo.conformance.reach import affordable
+from unetzoo.conformance.measuring.reach import affordable
 
 
 class PatchAttention(nn.Module):

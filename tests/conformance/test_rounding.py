@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from tests.conformance.contexts import context
 from tests.conformance.controls import plain
-from unetzoo.conformance.check import CheckFailed
 from unetzoo.conformance.checks.dtype import _losses
-from unetzoo.conformance.context import Builder
-from unetzoo.conformance.rounding import BFLOAT16, TF32, own_error, rounding_effects
+from unetzoo.conformance.definition.context import Builder
+from unetzoo.conformance.definition.outcomes import CheckFailed
+from unetzoo.conformance.measuring.rounding import BFLOAT16, TF32, own_error, rounding_effects
 
 
 class Amplified(nn.Module):

@@ -21,8 +21,8 @@ import torch
 import torch._dynamo
 from torch import nn
 
-from unetzoo.conformance.auditing import audited
-from unetzoo.conformance.sandbox import GlobalState, flip_tf32, sandbox
+from unetzoo.conformance.measuring.auditing import audited
+from unetzoo.conformance.measuring.sandbox import GlobalState, flip_tf32, sandbox
 
 
 def suppress_compile_errors() -> None:

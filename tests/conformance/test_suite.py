@@ -23,11 +23,12 @@ from tests.conformance.planted.hygiene import BrokenRepr
 from tests.conformance.planted.initialization import SaturatedGate
 from tests.conformance.planted.optional import WrongStrides
 from tests.conformance.planted.output import MissingLayer
-from unetzoo.conformance import ConformanceError, all_checks, check_model, isolation
-from unetzoo.conformance.check import agree
-from unetzoo.conformance.probing import probe
-from unetzoo.conformance.sandbox import GlobalState
-from unetzoo.conformance.subject import Created
+from unetzoo.conformance import ConformanceError, all_checks, check_model
+from unetzoo.conformance.definition.outcomes import agree
+from unetzoo.conformance.measuring.probing import probe
+from unetzoo.conformance.measuring.sandbox import GlobalState
+from unetzoo.conformance.runner import isolation
+from unetzoo.conformance.runner.subject import Created
 from unetzoo.errors import ConfigError
 
 QUICK = ["check_create_signature", "check_forward_runs", "check_repr", "check_pickle"]
@@ -337,5 +338,5 @@ def test_a_kernel_that_torch_lacks_is_no_fault_of_the_network() -> None:
 @pytest.mark.parametrize(("ndim", "least"), [(2, 9), (3, 7)])
 def test_the_smallest_size_is_what_the_network_says_for_its_dimensions(ndim: int, least: int) -> None:
     parts = {"encoder": {"name": "conv", "channels": [4, 8]}, "decoder": "unet", "head": "conv"}
-    config = {**parts, "card": {"min_size": 9}, "in_3d": {"card": {"min_size": 7}}}
+    config = {**parts, "capabilities": {"min_size": 9}, "in_3d": {"capabilities": {"min_size": 7}}}
     assert probe(Created(config, ndim), 3, 2, {"ndim": ndim}, seed=0).min_size == (least,) * ndim

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from unetzoo.analysis.operations import ModuleTrace
-from unetzoo.conformance.check import CheckFailed, Unavailable
-from unetzoo.conformance.tracing import attributes, blame, brief, listing
+from unetzoo.conformance.definition.outcomes import CheckFailed, Unavailable
+from unetzoo.conformance.measuring.tracing import attributes, blame, brief, listing
 
 HELD = [torch.zeros(1)]
 

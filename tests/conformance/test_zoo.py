@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import unetzoo
-from tests.conformance.zoo import ADAPTERS, EVERY, FEWER_LEVELS, examine, small
+from tests.conformance.zoo import ADAPTERS, EVERY, examine
 from tests.devices import DEVICES
 from unetzoo.conformance import Report
 
@@ -39,7 +39,7 @@ SIBLINGS = {
     "vnet_prelu": "vnet",
     "wnet_big": "wnet",
 }
-# Narrowed, these are another network again.
+# Their tiny variants are another network's.
 ALIKE = {
     "dlinknet101": "dlinknet50",
     "linknet50": "linknet34",
@@ -81,12 +81,6 @@ def test_every_model_and_adapter_passes_the_fast_suite(name: str, ndim: int, dev
     expect_clean(examine(name, ndim, device=device))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", FEWER_LEVELS[2])
-def test_the_deepest_networks_pass_with_all_their_levels(name: str) -> None:
-    expect_clean(examine(name, 2, all_levels=True))
-
-
 @pytest.mark.parametrize(("name", "other"), {**SIBLINGS, **ALIKE}.items())
 def test_what_an_everyday_run_leaves_to_another_network_is_not_left_out_there(name: str, other: str) -> None:
     assert name in unetzoo.list_models("*") + list(ADAPTERS)
@@ -94,8 +88,8 @@ def test_what_an_everyday_run_leaves_to_another_network_is_not_left_out_there(na
 
 
 @pytest.mark.parametrize(("name", "same"), ALIKE.items())
-def test_a_network_that_is_left_to_another_is_the_same_when_narrowed(name: str, same: str) -> None:
-    built, other = (unetzoo.create(small(n, 2), num_classes=3) for n in (name, same))
+def test_a_network_that_is_left_to_another_has_the_same_tiny_variant(name: str, same: str) -> None:
+    built, other = (unetzoo.create(n, tiny=True, num_classes=3) for n in (name, same))
     assert repr(built) == repr(other)
     assert unetzoo.info(name).capabilities == unetzoo.info(same).capabilities
 

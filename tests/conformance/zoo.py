@@ -1,52 +1,14 @@
-"""Every named model and every adapter, narrowed so that a CPU is enough and otherwise as it is, under the suite."""
+"""Every named model in its tiny variant, and every adapter on small encoders, under the suite."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import unetzoo
 from unetzoo.config.resolving import resolve
 from unetzoo.conformance import Report, all_checks, check_model
-from unetzoo.errors import UnetzooError
 
-WIDTHS = re.compile("channels|classifier|width|widths|mid|filters|features|hidden|growth")
-TRANSFORMER = {"embed_dim": 24, "depth": 2, "heads": 2, "mlp_dim": 48}
-ONE_A_STAGE = {"encoder": {"depths": [1] * 5, "classifier": 512}}
-FEW_BLOCKS = {"encoder": {"depths": [1, 2, 1, 1, 1]}, "decoder": {"depths": [1, 1, 2, 1]}}
-NARROW: dict[str, dict[str, dict[str, object]]] = {
-    "swin_unet": {"model": {"embed_dim": 12, "heads": [1, 1, 2, 2]}},
-    "tiramisu": {"encoder": {"depths": [1] * 6}, "decoder": {"depths": [1] * 5}},
-    "transunet": {"model": TRANSFORMER},
-    "transunet_vit": {"model": TRANSFORMER},
-    **dict.fromkeys(("fcn8s", "fcn8s_at_once", "fcn16s", "fcn32s"), ONE_A_STAGE),
-    **dict.fromkeys(("mednext_m", "mednext_l"), FEW_BLOCKS),
-    "diffusers_unet2d_base": {"model": {"block_out_channels": [64, 128, 128, 256]}},
-    "nnunet_resenc": {"encoder": {"depths": [1, 2, 1, 1, 1, 1]}},
-    **{name: {"head": {"hidden": 64}} for name in unetzoo.list_models("*link*") if "/" not in name},
-}
-# All levels of an unpadded network take volumes of up to 188 voxels a side, the first two 20; they lose so many.
-MARGINS_OF_TWO = {"unet_valid": 16, "unet_valid_bn": 18, "unet_three_level": 16}
-THREE_LEVELS = {"encoder": {"channels": [8, 16, 32]}}
-THREE_STAGES = {
-    "encoder": {"channels": [8, 8, 8], "mid": [4, 4, 4], "heights": [4, 3, 3], "dilated": 1},
-    "decoder": {"decoder_channels": [8, 8], "mid": [4, 4], "heights": [3, 4]},
-}
-# With all their levels these take minutes, or volumes too large for a CPU.
-FEWER_LEVELS: dict[int, dict[str, dict[str, dict[str, object]]]] = {
-    2: {
-        "u2net": THREE_STAGES,
-        **dict.fromkeys(("unet3p_cgm", "unet3p_deep"), THREE_LEVELS),
-        "tiramisu": {"encoder": {"depths": [1] * 4}, "decoder": {"depths": [1] * 3}},
-    },
-    3: {
-        **{name: {"encoder": {"channels": [8, 16]}} for name in MARGINS_OF_TWO},
-        **dict.fromkeys(("u2net", "u2netp", "isnet"), THREE_STAGES),
-        **dict.fromkeys(("unet3d", "unet3p", "unet3p_cgm", "unet3p_deep", "unet_seven_level"), THREE_LEVELS),
-        **dict.fromkeys(("r2unet", "r2attention_unet", "inception_unet"), THREE_LEVELS),
-        "tiramisu": {"encoder": {"depths": [2, 2, 2]}, "decoder": {"depths": [2, 2]}},
-    },
-}
 TARGETS = [(name, ndim) for name in unetzoo.list_models() for ndim in unetzoo.info(name).ndim]
 SMALL_ENCODER = {"encoder": "timm/test_resnet"}
 THREE_DEEP = {"encoder_depth": 3, "decoder_channels": [16, 8, 8]}
@@ -130,40 +92,11 @@ EXPECTED_ON_CUDA = {
 }
 
 
-def narrowed(value: object, least: int, key: str = "") -> object:
-    """A config with every width divided by eight, but `least` at least; ResNets become the smallest there is."""
-    if isinstance(value, Mapping):
-        return {k: narrowed(v, least, k) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [narrowed(item, least, key) for item in value]
-    if isinstance(value, int) and not isinstance(value, bool) and WIDTHS.search(key) and value > least:
-        return max(least, value // (8 * least) * least)
-    if isinstance(value, str) and re.fullmatch(r"timm/resne[xt]+\w+", value):
-        return "timm/test_resnet"
-    return value
-
-
-def small(name: str, ndim: int, *, all_levels: bool = False) -> dict[str, object]:
-    """The narrowed config, or the model's own where no narrowed one can be built; with fewer levels unless told."""
+def small(name: str, ndim: int) -> dict[str, Any]:
+    """The config of a network's tiny variant; of an adapter its options."""
     if name in ADAPTERS:
-        return {"model": {"name": name, **ADAPTERS[name]}}
-    own = resolve(name).data
-    card = {key: value for key, value in own["card"].items() if key not in ("name", "source", "sizes")}
-    changed = NARROW.get(name, {})
-    if name in FEWER_LEVELS[ndim] and not all_levels:
-        changed, card["min_size"] = FEWER_LEVELS[ndim][name], None
-    if ndim == 3 and name in MARGINS_OF_TWO:
-        margin = MARGINS_OF_TWO[name]
-        card |= {"min_size": margin + 2, "unpadded": {"margin": margin, "divisor": 2, "offset": 0}}
-    parts = {part: {**own[part], **changes} for part, changes in changed.items()}
-    for least in (8, 2):
-        config = {key: narrowed(value, least, key) for key, value in {**own, **parts}.items()} | {"card": card}
-        try:
-            unetzoo.create(config)
-        except UnetzooError:
-            continue
-        return config
-    return {**own, "card": card}
+        return {"model": {"name": name, **ADAPTERS[name]}, "capabilities": unetzoo.info(name).capabilities.stated()}
+    return {**resolve(name).for_ndim(ndim).tiny().data, "ndim": ndim}
 
 
 def examine(
@@ -173,22 +106,22 @@ def examine(
     slow: bool = False,
     device: str = "cpu",
     checks: Iterable[str] | None = None,
-    all_levels: bool = False,
 ) -> Report:
-    """The report on the narrowed network: all fast checks, the slow ones too if asked for, or those given.
+    """The report on the tiny network: all fast checks, the slow ones too if asked for, or those given.
 
     On another device than the CPU these are the checks that depend on it.
     """
     known = EXPECTED.get(name, {}) | (EXPECTED_ON_CUDA.get(name, {}) if device != "cpu" else {})
     profile = "full" if device == "cpu" else "cuda"
     asked = [c.id for c in all_checks() if profile in c.profiles and (slow or c.cost == "fast")]
+    config = small(name, ndim)
     return check_model(
-        small(name, ndim, all_levels=all_levels),
+        config,
         ndim=ndim,
         device=device,
         checks=asked if checks is None else checks,
         in_channels=1 if name in ONE_CHANNEL else 3,
-        capabilities=unetzoo.info(name).capabilities,
+        capabilities=config["capabilities"],
         exclude=["check_metadata"],
         expected_failures=known,
     )

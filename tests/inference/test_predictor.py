@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import tifffile
@@ -88,6 +89,20 @@ def test_a_large_image_is_read_in_windows_and_predicted_as_a_whole_one(
     with tifffile.TiffFile(out) as written:
         np.testing.assert_array_equal(written.asarray(), np.load(probabilities).argmax(0))
         assert written.pages[0].tags[33550].value == (0.3, 0.3, 0.0)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_volumes_are_predicted_where_they_lie(suffix: str, tmp_path: Path) -> None:
+    model = small(Preprocessing(ndim=3, channels="gray", input_range=None, per_image=True), ndim=3, in_channels=1)
+    volume = np.random.default_rng(1).normal(300, 50, (12, 16, 20)).astype(np.float32)
+    affine = np.diag([2.0, 1.0, 0.5, 1.0])
+    nibabel.nifti1.save(nibabel.nifti1.Nifti1Image(volume, affine), tmp_path / f"brain{suffix}")
+    Predictor(model).predict_file(tmp_path / f"brain{suffix}", tmp_path / f"mask{suffix}")
+    written = nibabel.nifti1.load(tmp_path / f"mask{suffix}")
+    with torch.no_grad():
+        expected = model(torch.from_numpy((volume - volume.mean()) / volume.std())[None, None])[0].argmax(0)
+    np.testing.assert_array_equal(np.asarray(written.dataobj), expected)
+    np.testing.assert_array_equal(written.affine, affine)
 
 
 def test_labels_are_saved_with_their_colors(tmp_path: Path) -> None:

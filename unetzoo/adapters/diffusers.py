@@ -11,7 +11,7 @@ from torch import nn
 
 from unetzoo.adapters.wrapping import WrappedModel, import_library
 from unetzoo.components.binding import call
-from unetzoo.preprocessing import Preprocessing
+from unetzoo.preprocessing import Preprocessing, usual_order
 
 
 class DiffusersUNet(WrappedModel):
@@ -65,8 +65,7 @@ class DiffusersUNet(WrappedModel):
         super().__init__(in_channels=in_channels, num_classes=num_classes, ndim=2, divisor=2 ** (len(widths) - 1))
         self.unet = call(library.UNet2DModel, {**given, **options}, name="'diffusers_unet2d'", foreign=True)
         self.timestep = timestep
-        order = {1: "gray", 3: "rgb"}.get(in_channels)
-        self.preprocessing = Preprocessing(channels=order, input_range=(-1.0, 1.0))
+        self.preprocessing = Preprocessing(channels=usual_order(in_channels), input_range=(-1.0, 1.0))
 
     def forward(self, x: torch.Tensor, timestep: int | torch.Tensor | None = None) -> torch.Tensor:
         """Return the logits, or with a time step (one for all samples, or (N,)) the predicted noise, of x's size."""

@@ -128,9 +128,8 @@ class TorchvisionProvider:
             "reference": "https://github.com/pytorch/vision",
             "license": "BSD-3-Clause",
             "tags": ["torchvision", "pretrained-encoder"],
-            "ndim": [2],
             # DeepLab normalizes one value a channel after pooling the whole image.
-            "capabilities": {"batch1_train": not name.startswith("deeplabv3")},
+            "capabilities": {"dimensions": [2], "batch1_train": not name.startswith("deeplabv3")},
             "follows": "torchvision's own modules, without the auxiliary classifier.",
         }
         return component(TorchvisionModel, card, network=name)

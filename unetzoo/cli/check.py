@@ -22,7 +22,8 @@ from unetzoo.errors import ConfigError
 from unetzoo.files import write_text
 
 if TYPE_CHECKING:
-    from unetzoo.conformance.report import Report, Result
+    from unetzoo.conformance.reports.report import Report
+    from unetzoo.conformance.reports.results import Result
 
 Target = tuple[str, int | None]
 
@@ -55,8 +56,9 @@ def check(
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML.")] = None,
 ) -> None:
     """Hold networks to the contract. A check that hangs or crashes is reported, and the others still run."""
-    from unetzoo.conformance.expected import read_expected_failures
-    from unetzoo.conformance.suite import check_model, make_session
+    from unetzoo.conformance.runner.expected import read_expected_failures
+    from unetzoo.conformance.runner.session import make_session
+    from unetzoo.conformance.runner.suite import check_model
 
     if "" not in sys.path and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # modules of the working folder, as with `python -m`
@@ -103,8 +105,8 @@ def check(
 
 def _write(reports: Sequence[Report], *, html: Path | None, json_file: Path | None, junit: Path | None) -> None:
     """Write the files asked for; after every network, so that a long run that is broken off leaves what it found."""
-    from unetzoo.conformance.rendering import html_page
-    from unetzoo.conformance.rendering import junit as junit_xml
+    from unetzoo.conformance.reports.rendering import html_page
+    from unetzoo.conformance.reports.rendering import junit as junit_xml
 
     if html is not None:
         write_text(html, html_page(reports))

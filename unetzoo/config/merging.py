@@ -57,7 +57,8 @@ class Draft:
         if not self.data.get("tiny"):
             raise ConfigError(f"{self.name!r} has no tiny variant: its config has no key 'tiny'")
         base = {name: value for name, value in self.data.items() if name != "tiny"}
-        return Draft(self.name, base, self.origins).merged(self._section("tiny"))
+        card = {key: value for key, value in base.get("card", {}).items() if key not in ("sizes", "checkpoints")}
+        return Draft(self.name, {**base, "card": card}, self.origins).merged(self._section("tiny"))
 
     def _section(self, key: str) -> Draft:
         origins = {path[1:]: at for path, at in self.origins.items() if path[0] == key and len(path) > 1}

@@ -13,12 +13,13 @@ from unetzoo.card import ModelCard
 from unetzoo.components.kinds import PARTS
 from unetzoo.components.mistakes import Mistake, mistakes_in
 from unetzoo.components.spec import plain
-from unetzoo.config.merging import Draft
+from unetzoo.config.merging import VARIANTS, Draft
 from unetzoo.config.schema import ModelConfig
 from unetzoo.errors import ConfigError
 from unetzoo.yamlfile import read_yaml
 
-NOT_INHERITED = ("sizes", "checkpoints", "min_size")  # facts of one network, not of what extends it
+NOT_INHERITED = (("card", "sizes"), ("card", "checkpoints"), ("capabilities", "min_size"))
+"""Facts of one network, not of what extends it."""
 
 Reference = str | os.PathLike[str] | Mapping[str, object] | ModelConfig
 
@@ -38,8 +39,10 @@ def resolve(reference: Reference) -> Draft:
     entry = registry.find("model", reference)
     if entry.config is not None:
         return _read_registered(reference, ())
-    card = {**getattr(entry.load(), "about", {}), "name": entry.name, "source": entry.source}
-    return Draft(reference, {"model": {"name": reference}, "card": card})
+    about = dict(getattr(entry.load(), "about", {}))
+    capabilities = about.pop("capabilities", {"dimensions": [2]})
+    card = {**about, "name": entry.name, "source": entry.source}
+    return Draft(reference, {"model": {"name": reference}, "capabilities": capabilities, "card": card})
 
 
 def read_card(reference: Reference) -> ModelCard:
@@ -48,7 +51,7 @@ def read_card(reference: Reference) -> ModelCard:
     config, mistakes = validate(draft.for_ndim(draft.data.get("ndim", 2)))
     if config is None:
         raise draft.fail(mistakes)
-    return config.card.model_copy(update={"parts": config.parts})
+    return config.card.model_copy(update={"parts": config.parts, "capabilities": config.capabilities})
 
 
 def validate(draft: Draft) -> tuple[ModelConfig | None, list[Mistake]]:
@@ -95,8 +98,10 @@ def _extend(draft: Draft, folder: Path, chain: tuple[Path, ...]) -> Draft:
         raise draft.fail([Mistake(("extends",), f"expected the name of a config or a path, got {base!r}")])
     is_file = base.endswith((".yaml", ".yml"))
     parent = _read_file(folder / base, Path(base).stem, chain) if is_file else _read_registered(base, chain)
-    inherited = parent.data.get("card")
-    if isinstance(inherited, dict):
-        parent.data["card"] = {key: value for key, value in inherited.items() if key not in NOT_INHERITED}
+    for section, key in NOT_INHERITED:
+        if isinstance(held := parent.data.get(section), dict):
+            held.pop(key, None)
+    for variant in (parent.data, *(parent.data.get(key, {}) for key in VARIANTS)):
+        variant.pop("tiny", None)
     extended = parent.merged(draft)
     return Draft(draft.name, extended.data, extended.origins)

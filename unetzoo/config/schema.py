@@ -9,6 +9,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from unetzoo.applied import Classes, Provenance
+from unetzoo.capabilities import Capabilities, Stated
 from unetzoo.card import ModelCard
 from unetzoo.components.kinds import IN_CONFIG
 from unetzoo.components.spec import named
@@ -62,6 +63,7 @@ class ModelConfig(BaseModel):
     preprocessing: Preprocessing | None = Field(None, description="how images are prepared for the weights")
     classes: Classes | None = Field(None, description="what the outputs stand for: names, colors, void")
     provenance: Provenance | None = Field(None, description="where the weights come from")
+    capabilities: Stated = Field(Capabilities(), description="what the model can do, verified by the suite")
     card: ModelCard = ModelCard()
     layouts: dict[str, dict[str, str | None]] = Field(
         {}, description="key layouts of the authors' checkpoints: their keys to ours, or to null for what is dropped"

@@ -6,22 +6,20 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from unetzoo.conformance.capabilities import Capabilities as Capabilities
-    from unetzoo.conformance.check import all_checks as all_checks
+    from unetzoo.conformance.checks import all_checks as all_checks
     from unetzoo.conformance.parametrize import parametrize_with_checks as parametrize_with_checks
-    from unetzoo.conformance.report import ConformanceError as ConformanceError
-    from unetzoo.conformance.report import Report as Report
-    from unetzoo.conformance.report import Result as Result
-    from unetzoo.conformance.suite import check_model as check_model
+    from unetzoo.conformance.reports.report import ConformanceError as ConformanceError
+    from unetzoo.conformance.reports.report import Report as Report
+    from unetzoo.conformance.reports.results import Result as Result
+    from unetzoo.conformance.runner.suite import check_model as check_model
 
 _HOMES = {
-    "all_checks": "check",
-    "Capabilities": "capabilities",
+    "all_checks": "checks",
     "parametrize_with_checks": "parametrize",
-    "ConformanceError": "report",
-    "Report": "report",
-    "Result": "report",
-    "check_model": "suite",
+    "ConformanceError": "reports.report",
+    "Report": "reports.report",
+    "Result": "reports.results",
+    "check_model": "runner.suite",
 }
 __all__ = sorted(_HOMES)
 

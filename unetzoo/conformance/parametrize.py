@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from unetzoo.conformance.pytest_plugin import Run, report_outcome
-from unetzoo.conformance.subject import ModelLike
-from unetzoo.conformance.suite import make_session
+from unetzoo.conformance.runner.session import make_session
+from unetzoo.conformance.runner.subject import ModelLike
 
 if TYPE_CHECKING:
     import pytest

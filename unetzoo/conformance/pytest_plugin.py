@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from unetzoo.conformance.report import Result
-    from unetzoo.conformance.suite import Session
+    from unetzoo.conformance.reports.results import Result
+    from unetzoo.conformance.runner.session import Session
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -45,8 +45,8 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
 
 
 def _items(session: pytest.Session, config: pytest.Config, names: list[str]) -> Iterator[pytest.Item]:
-    from unetzoo.conformance.expected import read_expected_failures
-    from unetzoo.conformance.suite import make_session
+    from unetzoo.conformance.runner.expected import read_expected_failures
+    from unetzoo.conformance.runner.session import make_session
     from unetzoo.errors import ConfigError
 
     try:
@@ -77,8 +77,8 @@ class Run:
 
     def result(self, check_id: str) -> Result:
         """Run one check."""
-        from unetzoo.conformance.check import all_checks
-        from unetzoo.conformance.suite import run_check
+        from unetzoo.conformance.checks import all_checks
+        from unetzoo.conformance.runner.execution import run_check
 
         self.suite = self.suite.probed()
         check = next(c for c in all_checks() if c.id == check_id)

@@ -156,27 +156,27 @@ def open_source(source: Any, *, ndim: int) -> Image:
 
 
 def _open_file(path: Path, ndim: int) -> Image:
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
     suffix = suffix_of(path)
-    if path.suffix.lower() in (".npy", ".zarr"):
-        if not path.exists():
-            raise InputError(f"{path}: no such file")
-        return open_image(path, ndim=ndim)
     geometry = Geometry()
-    if suffix in TIFF and path.is_file():
-        try:
-            return open_image(path, ndim=ndim)
-        except ImportError:  # without zarr, a TIFF is read whole
-            geometry = read_geo_tags(path)
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from error
-        except Exception as error:  # decoders meet broken files with errors of many kinds
-            raise InputError(f"{path}: cannot be read: {error}") from error
-    pixels = read_pixels(path, ndim)
-    if suffix in NIFTI:
-        import nibabel
+    try:
+        if suffix in NIFTI:
+            import nibabel
 
-        geometry = Geometry(affine=nibabel.nifti1.load(path).affine)
-    return Image(pixels, "last", geometry)
+            volume = nibabel.nifti1.load(path)
+            geometry = Geometry(affine=volume.affine)
+            if suffix == ".nii":  # a compressed one can only be read from its beginning
+                return Image(volume.dataobj, "none" if volume.ndim == ndim else "last", geometry)
+        elif suffix in TIFF or path.suffix.lower() in (".npy", ".zarr"):
+            return open_image(path, ndim=ndim)
+    except ImportError:  # without zarr, a TIFF is read whole
+        geometry = read_geo_tags(path) if suffix in TIFF else geometry
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except Exception as error:  # decoders meet broken files with errors of many kinds
+        raise InputError(f"{path}: cannot be read: {error}") from error
+    return Image(read_pixels(path, ndim), "last", geometry)
 
 
 def _open_path(path: Path) -> ArrayLike:

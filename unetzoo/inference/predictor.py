@@ -98,7 +98,7 @@ class Predictor:
             raise ConfigError(f"preprocessing is for {model.preprocessing.ndim}-D images; the model is {model.ndim}-D")
         self.preprocessing: Preprocessing = model.preprocessing
         self.classes = model.classes or Classes.numbered(model.num_classes)
-        self.mode: Mode = mode or ("mirror" if model.card is not None and model.card.unpadded else "exact")
+        self.mode: Mode = mode or ("mirror" if any(model.capabilities.margin) else "exact")
         self.tile = DEFAULT_TILE[model.ndim] if tile is None else tile
         self.overlap = overlap
         self.mirror_ends = mirror_ends

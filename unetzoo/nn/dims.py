@@ -91,7 +91,7 @@ def coarsest(strides: Sequence[Size], ndim: int) -> Size:
     >>> coarsest([1, (1, 2, 2), (2, 4, 4)], 3)
     (2, 4, 4)
     """
-    return _collapse([max(axis) for axis in zip(*(per_axis(stride, ndim) for stride in strides), strict=True)])
+    return collapse([max(axis) for axis in zip(*(per_axis(stride, ndim) for stride in strides), strict=True)])
 
 
 def multiply(stride: Size, factor: Size, ndim: int) -> Size:
@@ -100,10 +100,11 @@ def multiply(stride: Size, factor: Size, ndim: int) -> Size:
     >>> multiply(2, (1, 2, 2), 3), multiply(2, 2, 3)
     ((2, 4, 4), 4)
     """
-    return _collapse([math.prod(pair) for pair in zip(per_axis(stride, ndim), per_axis(factor, ndim), strict=True)])
+    return collapse([math.prod(pair) for pair in zip(per_axis(stride, ndim), per_axis(factor, ndim), strict=True)])
 
 
-def _collapse(axes: Sequence[int]) -> Size:
+def collapse(axes: Sequence[int]) -> Size:
+    """Return one number if the axes agree, else one number per axis."""
     return axes[0] if len(set(axes)) == 1 else tuple(axes)
 
 

@@ -220,6 +220,5 @@ def make_model(recipe: Recipe, data: SegmentationData) -> DenseModel:
         weights=f"recipe of {model.card.name}" if model.card and model.card.name else "recipe",
         base=model.provenance.weights if model.provenance else "",
         library=f"unetzoo {version('unetzoo')}",
-        source=described.homepage if described else "",
     )
     return model

@@ -7,7 +7,7 @@ import random
 import torch
 from torch import Tensor, nn
 
-from tests.conformance.networks import Block, SmallUNet
+from tests.conformance.networks import SmallUNet
 from tests.conformance.planting import planted
 
 
@@ -56,15 +56,3 @@ class OwnBatchNorm(SmallUNet):
 
     def __init__(self, in_channels: int, num_classes: int) -> None:
         super().__init__(in_channels, num_classes, norm=_CenteredNorm)
-
-
-@planted("check_fsdp", because="fully_shard failed", device="cuda", capabilities={"supports": ["fsdp"]})
-class CallsAroundForward(SmallUNet):
-    """Calls a layer inside another module without that module's forward."""
-
-    def __init__(self, in_channels: int, num_classes: int) -> None:
-        super().__init__(in_channels, num_classes)
-        self.refine = Block(num_classes, num_classes)
-
-    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
-        return self.refine[2](self.refine[1](self.refine[0](logits)))

@@ -49,11 +49,6 @@ class NoOnnxOperator(SmallUNet):
         return logits + torch.special.bessel_j1(logits)
 
 
-@planted("check_aoti", because=r"torch\.export\.export raised", capabilities={"supports": ["aoti"]})
-class ClaimsAoti(BranchOnValue):
-    """Capabilities to be packaged by AOTInductor, but cannot be exported."""
-
-
 @planted("check_jit_trace", because=r"torch\.jit\.trace raised")
 class ReturnsDictionaryOfMixedValues(SmallUNet):
     """Returns a dictionary with a plain object beside its logits, in eval mode."""

@@ -38,14 +38,6 @@ class AliasedBuffer(SmallUNet):
         return [first - self.mean[0].view(1, -1, 1, 1), *rest]
 
 
-@planted("check_vmap_jvp", because="vmap", capabilities={"supports": ["functorch"]})
-class BranchOnValues(SmallUNet):
-    """Branches on the values of the image, which vmap cannot."""
-
-    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
-        return logits * 2 if bool(x.mean() > 0) else logits
-
-
 class _IdentityWithWrongTangent(torch.autograd.Function):
     generate_vmap_rule = True
 
@@ -64,11 +56,3 @@ class _IdentityWithWrongTangent(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: torch.autograd.function.FunctionCtx, tangent: Tensor) -> Tensor:
         return 2 * tangent
-
-
-@planted("check_vmap_jvp", because="jvp", capabilities={"supports": ["functorch"]})
-class WrongTangent(SmallUNet):
-    """The forward-mode derivative of a custom function is twice the right one."""
-
-    def finish(self, logits: Tensor, x: Tensor) -> Tensor:
-        return _IdentityWithWrongTangent.apply(logits)

@@ -32,9 +32,7 @@ class MonaiProvider:
             "reference": "https://github.com/Project-MONAI/MONAI",
             "license": "Apache-2.0",
             "tags": ["monai", "medical"],
-            "ndim": [2, 3],
-            "deep_supervision": facts.deep_supervision is not None,
-            "capabilities": {"frozen": facts.frozen},
+            "capabilities": {"frozen": facts.frozen, "deep_supervision": facts.deep_supervision is not None},
             "follows": f"MONAI's own class {facts.name}, `model.network`. {facts.notes}".strip(),
         }
         return component(MonaiModel, card, network=name)

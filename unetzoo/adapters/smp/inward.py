@@ -150,8 +150,7 @@ class SmpProvider:
             "reference": "https://github.com/qubvel-org/segmentation_models.pytorch",
             "license": "MIT",
             "tags": ["smp", "pretrained-encoder"],
-            "ndim": [2],
-            "capabilities": {"batch1_train": name not in POOLING_TO_ONE},
+            "capabilities": {"dimensions": [2], "batch1_train": name not in POOLING_TO_ONE},
             "follows": "smp's own modules, so that its numbers are these. Parameters that the architecture builds and "
             "does not use (the deep stages of PSPNet's encoder, the head of DPT's) stay and do not learn. "
             f"{NOTES.get(name, '')}".rstrip(),

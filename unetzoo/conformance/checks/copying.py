@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from unetzoo.conformance.check import EVAL, GATES, CheckFailed, Measurement, agree, check, expect, worst
-from unetzoo.conformance.context import Context
-from unetzoo.conformance.tracing import blame, brief, listing
+from unetzoo.conformance.definition.check import EVAL, GATES, check
+from unetzoo.conformance.definition.context import Context
+from unetzoo.conformance.definition.outcomes import CheckFailed, Measurement, agree, expect, worst
+from unetzoo.conformance.measuring.tracing import blame, brief, listing
 from unetzoo.errors import ConfigError
 from unetzoo.network import DenseModel
 from unetzoo.pretrained import from_pretrained

@@ -10,11 +10,12 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from unetzoo.conformance.check import BACKWARD, EVAL, Measurement, NotApplicable, agree, check, expect, worst
-from unetzoo.conformance.context import Context
-from unetzoo.conformance.rounding import TF32, own_error, rounding_effects
-from unetzoo.conformance.sandbox import set_tf32
-from unetzoo.conformance.tracing import blame
+from unetzoo.conformance.definition.check import BACKWARD, EVAL, check
+from unetzoo.conformance.definition.context import Context
+from unetzoo.conformance.definition.outcomes import Measurement, NotApplicable, agree, expect, worst
+from unetzoo.conformance.measuring.rounding import TF32, own_error, rounding_effects
+from unetzoo.conformance.measuring.sandbox import set_tf32
+from unetzoo.conformance.measuring.tracing import blame
 
 _ONLY_KERNELS_OF_VOLUMES = "max_pool3d|avg_pool3d|upsample_trilinear3d"
 

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from unetzoo.conformance.check import EVAL, CheckFailed, Measurement, Unavailable, agree, check, expect, worst
-from unetzoo.conformance.context import Context, tensors_in
-from unetzoo.conformance.tracing import blame, brief
+from unetzoo.conformance.definition.check import EVAL, check
+from unetzoo.conformance.definition.context import Context, tensors_in
+from unetzoo.conformance.definition.outcomes import CheckFailed, Measurement, Unavailable, agree, expect, worst
+from unetzoo.conformance.measuring.tracing import blame, brief
 
 
 @check()

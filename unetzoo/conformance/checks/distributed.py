@@ -16,20 +16,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from unetzoo.conformance.check import (
-    BACKWARD,
-    GATES,
-    CheckFailed,
-    Measurement,
-    Unavailable,
-    agree,
-    check,
-    expect,
-    worst,
-)
-from unetzoo.conformance.context import Context
-from unetzoo.conformance.stochastic import without_dropout
-from unetzoo.conformance.tracing import blame, brief, listing
+from unetzoo.conformance.definition.check import BACKWARD, GATES, check
+from unetzoo.conformance.definition.context import Context
+from unetzoo.conformance.definition.outcomes import CheckFailed, Measurement, Unavailable, agree, expect, worst
+from unetzoo.conformance.measuring.stochastic import without_dropout
+from unetzoo.conformance.measuring.tracing import blame, brief, listing
 
 _PATIENCE = 120.0  # seconds after which a silent process counts as no evidence
 _Report = dict[str, Tensor]
@@ -121,46 +112,6 @@ def _sync_replica(ctx: Context, rank: int, world_size: int) -> _Report:
         return {"output": ctx.output(model, ctx.input(batch=4).chunk(world_size)[rank])}
 
 
-@check(requires=BACKWARD, devices="cuda", level="advice", cost="slow")
-def check_fsdp(ctx: Context) -> Measurement | None:
-    """A training step sharded block by block with `fully_shard` matches that of the plain network.
-
-    A layer that is called around its block's forward meets parameters that are not gathered.
-    """
-    ctx.require("fsdp" in ctx.capabilities.supports, "does not declare fsdp")
-    ctx.require_cuda()
-    reports, errors = _launch(ctx, _sharded_step, world_size=1)
-    if errors or not reports:
-        raise CheckFailed(f"a step with fully_shard failed: {'; '.join(errors) or 'timed out'}")
-    plain = ctx.train_model()
-    _step(ctx, plain)
-    return worst(
-        agree(reports[0][n], p.detach().cpu(), 1e-9, f"{n!r} after a step with fully_shard")
-        for n, p in plain.named_parameters()
-    )
-
-
-def _sharded_step(ctx: Context, rank: int, world_size: int) -> _Report:
-    from torch.distributed.fsdp import fully_shard
-    from torch.distributed.tensor import DTensor
-
-    model = ctx.train_model()
-    for child in model.children():
-        if any(True for _ in child.parameters()) and not isinstance(child, (nn.ModuleList, nn.ModuleDict)):
-            fully_shard(child)
-    fully_shard(model)
-    _step(ctx, model)
-    gathered = ((n, p.full_tensor() if isinstance(p, DTensor) else p) for n, p in model.named_parameters())
-    return {n: p.detach() for n, p in gathered}
-
-
-def _step(ctx: Context, model: nn.Module) -> None:
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-2)
-    torch.manual_seed(ctx.seed)
-    ctx.loss(ctx.outputs(model, ctx.input())).backward()
-    optimizer.step()
-
-
 def _launch(ctx: Context, work: _Rank, world_size: int) -> tuple[list[_Report], list[str]]:
     """Run `work` in processes of one group; what those that finished report, and the errors of the others."""
     # A fork is quick and needs nothing pickled, but CUDA's and autograd's threads do not survive one.
@@ -204,11 +155,10 @@ def _run_rank(ctx: Context, work: _Rank, rank: int, world_size: int) -> None:
     torch.set_num_threads(1)
     if sys.platform == "linux":
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    backend = "cpu:gloo,cuda:nccl" if work is _sharded_step else "gloo"
     report: _Report | str
     try:
         store = dist.FileStore(str(ctx.tmp_path / "store"), world_size)
-        dist.init_process_group(backend, store=store, rank=rank, world_size=world_size)
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=world_size)
         report = {n: t.cpu() for n, t in work(ctx, rank, world_size).items()}
         dist.barrier()
     except Exception as error:  # sent to the parent as text: it judges what the error says

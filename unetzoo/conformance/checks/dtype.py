@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._pytree import tree_leaves
 
-from unetzoo.conformance.check import BACKWARD, CheckFailed, Measurement, NotApplicable, agree, check, expect, worst
-from unetzoo.conformance.context import Context, warm_statistics
-from unetzoo.conformance.rounding import BFLOAT16, rounding_effects
-from unetzoo.conformance.tracing import blame, listing, other_floats
+from unetzoo.conformance.definition.check import BACKWARD, check
+from unetzoo.conformance.definition.context import Context, warm_statistics
+from unetzoo.conformance.definition.outcomes import CheckFailed, Measurement, NotApplicable, agree, expect, worst
+from unetzoo.conformance.measuring.rounding import BFLOAT16, rounding_effects
+from unetzoo.conformance.measuring.tracing import blame, listing, other_floats
 
 
 @check()

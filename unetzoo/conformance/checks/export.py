@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
-import shutil
 import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -13,10 +11,11 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor, nn
 
-from unetzoo.conformance.capabilities import Axes
-from unetzoo.conformance.check import EVAL, Measurement, Unavailable, agree, check, expect, worst
-from unetzoo.conformance.context import Context, tensors_in
-from unetzoo.conformance.tracing import blame
+from unetzoo.capabilities import Axes
+from unetzoo.conformance.definition.check import EVAL, check
+from unetzoo.conformance.definition.context import Context, tensors_in
+from unetzoo.conformance.definition.outcomes import Measurement, Unavailable, agree, expect, worst
+from unetzoo.conformance.measuring.tracing import blame
 
 _HINT = (
     "Branch on shapes and settings, not on values; take sizes from x.shape as they are, without int(), numpy or a cache"
@@ -91,24 +90,6 @@ def check_jit_trace(ctx: Context) -> Measurement | None:
         warnings.simplefilter("ignore")
         traced = torch.jit.trace(model, x, check_trace=False)
     return worst(_compare(ctx, model, traced, other, "the trace") for other in _others(ctx))
-
-
-@check(requires=EVAL, devices="both", level="advice", cost="slow", timeout=900)
-@torch.no_grad()
-def check_aoti(ctx: Context) -> Measurement | None:
-    """An AOTInductor package of the exported network loads and matches it."""
-    ctx.require("aoti" in ctx.capabilities.supports, "does not declare aoti")
-    compiler = os.environ.get("CXX", "g++")
-    if shutil.which(compiler) is None:
-        raise Unavailable(f"needs a C++ compiler; {compiler!r} is not on the path")
-    model, x = ctx.eval_model(dtype=torch.float32), ctx.input(dtype=torch.float32)
-    program = _program(model, x)
-    path = str(ctx.tmp_path / "model.pt2")
-    with blame("AOTInductor compilation"):
-        torch._inductor.aoti_compile_and_package(program, package_path=path)
-    with blame("loading the AOTInductor package"):
-        package = torch._inductor.aoti_load_package(path)
-    return worst(_compare(ctx, model, package, other, "the AOTInductor package", 1e-3) for other in _others(ctx))
 
 
 def _program(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from unetzoo.conformance.check import EVAL, GATES, CheckFailed, Measurement, agree, check, worst
-from unetzoo.conformance.context import Context, tensors_in
-from unetzoo.conformance.tracing import blame, listing
+from unetzoo.conformance.definition.check import EVAL, check
+from unetzoo.conformance.definition.context import Context, tensors_in
+from unetzoo.conformance.definition.outcomes import CheckFailed, Measurement, agree
+from unetzoo.conformance.measuring.tracing import blame, listing
 
 
 @check(requires=EVAL)
@@ -51,36 +52,3 @@ def _copied(ctx: Context, model: nn.Module, tensors: dict[str, Tensor], x: Tenso
     for name, tensor in kept.items():
         own[name].copy_(tensor)
     return output
-
-
-@check(requires=GATES, level="advice")
-def check_vmap_jvp(ctx: Context) -> Measurement | None:
-    """`torch.func.vmap` over samples matches the batch, and forward- and reverse-mode derivatives agree.
-
-    Ensembles, per-sample gradients and Hessian-vector products are built on these.
-    """
-    ctx.require("functorch" in ctx.capabilities.supports, "does not declare functorch")
-    model = ctx.eval_model()
-    x, tangent = ctx.input(), ctx.input(seed=1)
-
-    def function(x: Tensor) -> Tensor:
-        return ctx.output(model, x)
-
-    with blame("torch.func.vmap over the samples"):
-        mapped = torch.func.vmap(lambda sample: function(sample[None])[0], randomness="error")(x)
-    found = [agree(mapped, function(x), 1e-9, "vmap over the samples against the batch")]
-    with blame("torch.func.jvp"):
-        out, pushed = torch.func.jvp(function, (x,), (tangent,))  # type: ignore[misc]
-    with blame("torch.func.vjp"):
-        _, pull = torch.func.vjp(function, x)  # type: ignore[misc]
-        cotangent = torch.randn(out.shape, generator=ctx.generator(2), dtype=out.dtype).to(out.device)
-        (pulled,) = pull(cotangent)
-    found.append(
-        agree(
-            (pulled * tangent).sum().detach(),
-            (pushed * cotangent).sum().detach(),
-            1e-9,
-            "<vjp(c), t> against <c, jvp(t)>",
-        )
-    )
-    return worst(found)

@@ -8,10 +8,11 @@ import warnings
 import torch
 from torch import Tensor, nn
 
-from unetzoo.conformance.check import BACKWARD, CheckFailed, Measurement, check, expect, worst
-from unetzoo.conformance.context import Context
-from unetzoo.conformance.sandbox import GlobalState
-from unetzoo.conformance.tracing import brief, listing, other_floats
+from unetzoo.conformance.definition.check import BACKWARD, check
+from unetzoo.conformance.definition.context import Context
+from unetzoo.conformance.definition.outcomes import CheckFailed, Measurement, expect, worst
+from unetzoo.conformance.measuring.sandbox import GlobalState
+from unetzoo.conformance.measuring.tracing import brief, listing, other_floats
 
 
 @check(devices="both", core=True)

@@ -18,10 +18,11 @@ from dataclasses import fields, is_dataclass
 import torch
 from torch import Tensor, nn
 
-from unetzoo.conformance.auditing import audited
-from unetzoo.conformance.check import CREATE, CheckFailed, Measurement, check, expect
-from unetzoo.conformance.context import Context, state_layout
-from unetzoo.conformance.sandbox import GlobalState, flip_tf32
+from unetzoo.conformance.definition.check import CREATE, check
+from unetzoo.conformance.definition.context import Context, state_layout
+from unetzoo.conformance.definition.outcomes import CheckFailed, Measurement, expect
+from unetzoo.conformance.measuring.auditing import audited
+from unetzoo.conformance.measuring.sandbox import GlobalState, flip_tf32
 
 
 @check(requires=CREATE, devices="both", core=True)

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from unetzoo.conformance.check import BACKWARD, CREATE, Measurement, check, expect
-from unetzoo.conformance.context import Context
-from unetzoo.conformance.tracing import listing
+from unetzoo.conformance.definition.check import BACKWARD, CREATE, check
+from unetzoo.conformance.definition.context import Context
+from unetzoo.conformance.definition.outcomes import Measurement, expect
+from unetzoo.conformance.measuring.tracing import listing
 
 LEAST_WITHOUT_NORM = 1e-4
 

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from unetzoo.conformance.capabilities import Axes
-from unetzoo.conformance.check import EVAL, CheckFailed, Measurement, NotApplicable, agree, check, expect
-from unetzoo.conformance.context import Context
-from unetzoo.conformance.failure import describe
-from unetzoo.conformance.shapes import REFUSALS, expect_honest_size, expect_shape, illegal_sizes
-from unetzoo.conformance.tracing import brief, listing
+from unetzoo.capabilities import Axes
+from unetzoo.conformance.definition.check import EVAL, check
+from unetzoo.conformance.definition.context import Context
+from unetzoo.conformance.definition.outcomes import CheckFailed, Measurement, NotApplicable, agree, expect
+from unetzoo.conformance.measuring.failure import describe
+from unetzoo.conformance.measuring.shapes import REFUSALS, expect_honest_size, expect_shape, illegal_sizes
+from unetzoo.conformance.measuring.tracing import brief, listing
 
 
 @check(core=True)

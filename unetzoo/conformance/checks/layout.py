@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from unetzoo.conformance.check import GATES, Measurement, agree, check, worst
-from unetzoo.conformance.context import Context
-from unetzoo.conformance.rounding import own_error
-from unetzoo.conformance.stochastic import repeats, without_dropout
-from unetzoo.conformance.tracing import blame
+from unetzoo.conformance.definition.check import GATES, check
+from unetzoo.conformance.definition.context import Context
+from unetzoo.conformance.definition.outcomes import Measurement, agree, worst
+from unetzoo.conformance.measuring.rounding import own_error
+from unetzoo.conformance.measuring.stochastic import repeats, without_dropout
+from unetzoo.conformance.measuring.tracing import blame
 
 _Run = tuple[list[Tensor], dict[str, Tensor]]
 _HINT = "Use reshape or flatten instead of view, and nothing that counts on the order of memory"

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unetzoo.conformance.check import BACKWARD, Measurement, check, expect
-from unetzoo.conformance.context import Context
-from unetzoo.conformance.stochastic import without_dropout
+from unetzoo.conformance.definition.check import BACKWARD, check
+from unetzoo.conformance.definition.context import Context
+from unetzoo.conformance.definition.outcomes import Measurement, expect
+from unetzoo.conformance.measuring.stochastic import without_dropout
 
 
 @check(requires=BACKWARD, devices="both", cost="slow")

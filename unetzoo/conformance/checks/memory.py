@@ -9,9 +9,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from unetzoo.conformance.check import BACKWARD, Measurement, check, expect
-from unetzoo.conformance.context import Context
-from unetzoo.conformance.tracing import attributes, listing
+from unetzoo.conformance.definition.check import BACKWARD, check
+from unetzoo.conformance.definition.context import Context
+from unetzoo.conformance.definition.outcomes import Measurement, expect
+from unetzoo.conformance.measuring.tracing import attributes, listing
 
 
 @check(requires=BACKWARD, devices="both")

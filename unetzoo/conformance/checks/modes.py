@@ -9,11 +9,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from unetzoo.conformance.check import EVAL, Measurement, agree, check, expect
-from unetzoo.conformance.context import Context, warm_statistics
-from unetzoo.conformance.shapes import REFUSALS
-from unetzoo.conformance.stochastic import repeats
-from unetzoo.conformance.tracing import listing
+from unetzoo.conformance.definition.check import EVAL, check
+from unetzoo.conformance.definition.context import Context, warm_statistics
+from unetzoo.conformance.definition.outcomes import Measurement, agree, expect
+from unetzoo.conformance.measuring.shapes import REFUSALS
+from unetzoo.conformance.measuring.stochastic import repeats
+from unetzoo.conformance.measuring.tracing import listing
 
 
 @check(requires=EVAL, core=True)

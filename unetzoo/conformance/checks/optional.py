@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from unetzoo.conformance.check import BACKWARD, check, expect
-from unetzoo.conformance.context import Context
-from unetzoo.conformance.tracing import blame, listing
+from unetzoo.conformance.definition.check import BACKWARD, check
+from unetzoo.conformance.definition.context import Context
+from unetzoo.conformance.definition.outcomes import expect
+from unetzoo.conformance.measuring.tracing import blame, listing
 from unetzoo.errors import ConfigError
 
 

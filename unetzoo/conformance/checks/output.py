@@ -8,10 +8,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from unetzoo.conformance.check import CREATE, EVAL, CheckFailed, Measurement, agree, check, expect
-from unetzoo.conformance.context import Context, warm_statistics
-from unetzoo.conformance.failure import describe
-from unetzoo.conformance.shapes import REFUSALS, expect_honest_size, expect_shape, illegal_sizes
+from unetzoo.conformance.definition.check import CREATE, EVAL, check
+from unetzoo.conformance.definition.context import Context, warm_statistics
+from unetzoo.conformance.definition.outcomes import CheckFailed, Measurement, agree, expect
+from unetzoo.conformance.measuring.failure import describe
+from unetzoo.conformance.measuring.shapes import REFUSALS, expect_honest_size, expect_shape, illegal_sizes
 
 
 @check(requires=CREATE, devices="both", core=True)

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from unetzoo.conformance.check import CREATE, EVAL, CheckFailed, Measurement, NotApplicable, agree, check, expect
-from unetzoo.conformance.context import Context, state_layout, tensors_in
-from unetzoo.conformance.sandbox import GlobalState, seed_generators
+from unetzoo.conformance.definition.check import CREATE, EVAL, check
+from unetzoo.conformance.definition.context import Context, state_layout, tensors_in
+from unetzoo.conformance.definition.outcomes import CheckFailed, Measurement, NotApplicable, agree, expect
+from unetzoo.conformance.measuring.sandbox import GlobalState, seed_generators
 
 NONSENSE = "no_such_option_of_any_network"
 MACS_TOLERANCE = 0.01
@@ -208,7 +209,7 @@ IMPORT_SCRIPT = """
 import json, pickle, socket, sys
 sys.path[:] = json.loads(sys.argv[1])
 import torch, warnings, logging
-from unetzoo.conformance.sandbox import GlobalState
+from unetzoo.conformance.measuring.sandbox import GlobalState
 opened = []
 def refuse(*args, **kwargs):
     opened.append(repr(args[:2]))
@@ -256,7 +257,7 @@ with open(folder + "/builder.pickle", "rb") as file:
 torch.manual_seed(seed)
 model = builder(**options).double().eval()
 x = torch.load(folder + "/input.pt", weights_only=True)
-from unetzoo.conformance.context import tensors_in
+from unetzoo.conformance.definition.context import tensors_in
 with torch.no_grad():
     torch.save([list(model.state_dict()), tensors_in(model(x))[0]], folder + "/result.pt")
 """

@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from unetzoo.analysis.operations import ModuleTrace, Operations
-from unetzoo.conformance.check import EVAL, MODES, CheckFailed, Measurement, agree, check, expect, worst
-from unetzoo.conformance.context import Context
-from unetzoo.conformance.failure import describe
-from unetzoo.conformance.sandbox import GlobalState, seed_generators
-from unetzoo.conformance.shapes import REFUSALS
-from unetzoo.conformance.tracing import listing
+from unetzoo.conformance.definition.check import EVAL, MODES, check
+from unetzoo.conformance.definition.context import Context
+from unetzoo.conformance.definition.outcomes import CheckFailed, Measurement, agree, expect, worst
+from unetzoo.conformance.measuring.failure import describe
+from unetzoo.conformance.measuring.sandbox import GlobalState, seed_generators
+from unetzoo.conformance.measuring.shapes import REFUSALS
+from unetzoo.conformance.measuring.tracing import listing
 
 MOST_INTERRUPTS = 16
 

@@ -8,9 +8,10 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from unetzoo.conformance.check import EVAL, GATES, CheckFailed, Measurement, agree, check, expect, worst
-from unetzoo.conformance.context import Context
-from unetzoo.conformance.tracing import attributes, blame, listing
+from unetzoo.conformance.definition.check import EVAL, GATES, check
+from unetzoo.conformance.definition.context import Context
+from unetzoo.conformance.definition.outcomes import CheckFailed, Measurement, agree, expect, worst
+from unetzoo.conformance.measuring.tracing import attributes, blame, listing
 
 
 @check(requires=GATES, core=True)

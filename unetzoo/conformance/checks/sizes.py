@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from unetzoo.conformance.capabilities import Axes
-from unetzoo.conformance.check import EVAL, Measurement, check, disagreement, expect
-from unetzoo.conformance.context import Context
-from unetzoo.conformance.reach import period
-from unetzoo.conformance.shapes import REFUSALS
+from unetzoo.capabilities import Axes
+from unetzoo.conformance.definition.check import EVAL, check
+from unetzoo.conformance.definition.context import Context
+from unetzoo.conformance.definition.outcomes import Measurement, disagreement, expect
+from unetzoo.conformance.measuring.reach import period
+from unetzoo.conformance.measuring.shapes import REFUSALS
 
 
 @check(core=True)

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from unetzoo.analysis.paths import GLOBAL, path_spectrum
-from unetzoo.conformance.capabilities import Axes, Capabilities
-from unetzoo.conformance.check import EVAL, CheckFailed, Measurement, agree, check, expect, worst
-from unetzoo.conformance.context import Context
-from unetzoo.conformance.reach import extent, period, shift_error, space
+from unetzoo.capabilities import Axes, Capabilities
+from unetzoo.conformance.definition.check import EVAL, check
+from unetzoo.conformance.definition.context import Context
+from unetzoo.conformance.definition.outcomes import CheckFailed, Measurement, agree, expect, worst
+from unetzoo.conformance.measuring.reach import extent, period, shift_error, space
 
 LONG = {1: 1100, 2: 1100, 3: 160}
 """Pixels, by dimensions."""

@@ -7,10 +7,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from unetzoo.conformance.check import BACKWARD, CheckFailed, Measurement, agree, check, expect, worst
-from unetzoo.conformance.context import Context
-from unetzoo.conformance.stochastic import repeats, without_dropout
-from unetzoo.conformance.tracing import attributes, blame, brief, listing
+from unetzoo.conformance.definition.check import BACKWARD, check
+from unetzoo.conformance.definition.context import Context
+from unetzoo.conformance.definition.outcomes import CheckFailed, Measurement, agree, expect, worst
+from unetzoo.conformance.measuring.stochastic import repeats, without_dropout
+from unetzoo.conformance.measuring.tracing import attributes, blame, brief, listing
 
 
 @check(requires=BACKWARD, devices="both")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from unetzoo.images.reading import read_placement
-from unetzoo.preprocessing import Preprocessing
+from unetzoo.preprocessing import Preprocessing, usual_order
 from unetzoo.training.data.classes import ClassTable
 from unetzoo.training.data.config import DataConfig
 from unetzoo.training.data.errors import DataError
@@ -97,7 +97,7 @@ def load_data(
         raise DataError.of(config.root, problems)
     images = [entry.image for entries in found.values() for entry in entries]
     known = read_placement(images) if config.ndim == 3 else {}
-    if preprocessing.channels is None and config.ndim == 2 and in_channels in (1, 3):
-        known = {"channels": "gray" if in_channels == 1 else "rgb"}
+    if preprocessing.channels is None and config.ndim == 2:
+        known["channels"] = usual_order(in_channels)
     preprocessing = preprocessing.model_copy(update=known)
     return SegmentationData(config, folders, in_channels, unit_range, preprocessing)

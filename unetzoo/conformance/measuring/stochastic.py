@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from unetzoo.conformance.context import Context
-from unetzoo.conformance.sandbox import GlobalState
+from unetzoo.conformance.definition.context import Context
+from unetzoo.conformance.measuring.sandbox import GlobalState
 
 
 def without_dropout(model: nn.Module) -> nn.Module:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-if TYPE_CHECKING:
-    from unetzoo.conformance.report import Report, Result
+from unetzoo.conformance.reports.results import Result, Results
 
 STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; color: #1c2024; }
@@ -27,7 +25,7 @@ SHOWN_AS_SKIPPED = ("skipped", "expected_failure", "advice")
 NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def junit(reports: Sequence[Report]) -> str:
+def junit(reports: Sequence[Results]) -> str:
     """JUnit XML: one suite a network, one case a check. Expected failures and advice are skipped there."""
     root = ElementTree.Element("testsuites")
     for report in reports:
@@ -46,7 +44,7 @@ def junit(reports: Sequence[Report]) -> str:
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True)
 
 
-def _case(suite: ElementTree.Element, report: Report, result: Result) -> None:
+def _case(suite: ElementTree.Element, report: Results, result: Result) -> None:
     case = ElementTree.SubElement(
         suite,
         "testcase",
@@ -66,7 +64,7 @@ def _clean(text: str) -> str:
     return NOT_XML.sub("?", text)
 
 
-def html_page(reports: Sequence[Report]) -> str:
+def html_page(reports: Sequence[Results]) -> str:
     """One page without scripts or outside resources: a section and a table for each network."""
     sections = "\n".join(_section(report) for report in reports)
     title = escape(", ".join(report.model for report in reports[:3]) + (" ..." if len(reports) > 3 else ""))
@@ -76,7 +74,7 @@ def html_page(reports: Sequence[Report]) -> str:
     )
 
 
-def _section(report: Report) -> str:
+def _section(report: Results) -> str:
     declared = report.capabilities.declared
     capabilities = ", ".join(
         f"<code>{escape(name)}={escape(str(value))}</code>{'' if name in declared else ' <small>(probed)</small>'}"

@@ -11,11 +11,13 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pickle import PicklingError
 
-from unetzoo.conformance.capabilities import Capabilities
-from unetzoo.conformance.check import GATES, all_checks
-from unetzoo.conformance.probing import default_size
-from unetzoo.conformance.report import Result
-from unetzoo.conformance.suite import Session, judged, outcome, run
+from unetzoo.capabilities import Capabilities
+from unetzoo.conformance.checks import all_checks
+from unetzoo.conformance.definition.check import GATES
+from unetzoo.conformance.measuring.probing import default_size
+from unetzoo.conformance.reports.results import Result
+from unetzoo.conformance.runner.execution import judged, outcome, run
+from unetzoo.conformance.runner.session import Session
 from unetzoo.errors import ConfigError
 
 PROBE_TIMEOUT = 600.0

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from unetzoo.analysis.operations import ModuleTrace, Operations
-from unetzoo.conformance.check import CheckFailed, NotApplicable, Unavailable
-from unetzoo.conformance.failure import describe
+from unetzoo.conformance.definition.outcomes import CheckFailed, NotApplicable, Unavailable
+from unetzoo.conformance.measuring.failure import describe
 
 
 def other_floats(model: nn.Module, x: Tensor, allowed: Sequence[str] = ()) -> list[str]:

@@ -13,8 +13,10 @@ from typing import TypeAlias
 from torch import nn
 
 from unetzoo import registry
-from unetzoo.conformance.context import Builder
+from unetzoo.catalog import info
+from unetzoo.conformance.definition.context import Builder
 from unetzoo.errors import ConfigError, UnknownNameError
+from unetzoo.factory import create
 
 ModelLike: TypeAlias = "str | Path | Mapping[str, object] | Builder"
 
@@ -29,9 +31,7 @@ class Created:
 
     def __call__(self, *, in_channels: int, num_classes: int, **options: object) -> nn.Module:
         """The model that `unetzoo.create` builds from the source."""
-        import unetzoo
-
-        return unetzoo.create(
+        return create(
             self.source,
             in_channels=in_channels,
             num_classes=num_classes,
@@ -119,22 +119,17 @@ def _is_path(source: str) -> bool:
 
 def _of_card(source: str | Path | Mapping[str, object], ndim: object, *, counted: bool) -> dict[str, object]:
     """What the card of a registered model declares: dimensions, rule of sizes, counts unless options change them."""
-    import unetzoo
-
     if not isinstance(source, str) or _is_path(source):
         return {}
-    card = unetzoo.info(source)
+    card = info(source)
     ndim = ndim or min(card.ndim)
-    capabilities: dict[str, object] = {"ndim": ndim}
-    if card.unpadded is None:
-        capabilities |= {"divisor": 1, "size_offset": 0, "margin": 0}
-    else:
-        rule = card.unpadded
-        capabilities |= {"divisor": rule.divisor, "size_offset": rule.offset % rule.divisor, "margin": rule.margin}
+    capabilities: dict[str, object] = {"divisor": 1, "size_offset": 0, "margin": 0}  # any size, unless declared
+    capabilities |= {**card.capabilities.stated(), "ndim": ndim}
+    capabilities.pop("min_size", None)
     sizes = card.sizes
     if counted and sizes is not None and sizes.ndim == ndim:
         capabilities |= {"default_in_channels": sizes.in_channels, "default_num_classes": sizes.num_classes}
         capabilities["num_params"] = sizes.params
         if sizes.flops is not None and sizes.input is not None:
             capabilities |= {"macs": sizes.flops / 2, "macs_size": sizes.input}
-    return {**capabilities, **card.capabilities}
+    return capabilities

@@ -1,12 +1,21 @@
-"""What a network says about itself: the capabilities that decide which checks apply and what they hold it to."""
+"""Capabilities of a model: facts that its config states, its adapter fills in, and the conformance suite verifies."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
-from difflib import get_close_matches
+from functools import cache
+from typing import Annotated, Any, get_type_hints
+
+from pydantic import BeforeValidator, ConfigDict, PlainSerializer, TypeAdapter, ValidationError, WithJsonSchema
+
+from unetzoo.components.mistakes import explain
+from unetzoo.errors import nearest
 
 Axes = tuple[int, ...]
+SIZE_RULE = ("min_size", "divisor", "size_offset", "margin")
+PER_AXIS = (*SIZE_RULE, "fixed_size", "shift_period", "receptive_field", "macs_size")
+NAMES = ("frozen", "reused", "casts")  # of parameters or modules
 
 
 @dataclass(frozen=True)
@@ -19,6 +28,8 @@ class Capabilities:
     """
 
     ndim: int = 2
+    dimensions: tuple[int, ...] = (2, 3)
+    """Numbers of spatial dimensions that the model can be created with."""
     min_size: Axes = (1, 1)
     divisor: Axes = (1, 1)
     size_offset: Axes = (0, 0)
@@ -76,7 +87,7 @@ class Capabilities:
     """Names of modules that compute in a floating type other than their input's by intention."""
     supports: frozenset[str] = frozenset()
     """Optional interfaces: deep_supervision, grad_checkpointing, reset_head, freeze_encoder, features,
-    save_pretrained; and uses that few networks are made for: functorch, fsdp, aoti."""
+    save_pretrained."""
     declared: frozenset[str] = field(default=frozenset())
     """Names of the capabilities that were declared; the others were probed or are defaults."""
 
@@ -91,35 +102,62 @@ class Capabilities:
         rules = zip(size, self.min_size, self.divisor, self.size_offset, strict=True)
         return tuple(o + -(-(max(s, m) - o) // d) * d for s, m, d, o in rules)
 
-    def declare(self, values: Mapping[str, object]) -> Capabilities:
-        """These capabilities with `values` declared; a single number stands for every axis.
+    @staticmethod
+    def of(values: object) -> Capabilities:
+        """Return capabilities with the values of a mapping declared; anything else is returned unchanged."""
+        return Capabilities().declare(values) if isinstance(values, Mapping) else values  # type: ignore[return-value]
 
-        Raises ValueError for a name that is not a capability.
+    def declare(self, values: Mapping[str, object]) -> Capabilities:
+        """Return these capabilities with `values` declared; a single number stands for every axis.
+
+        Raises ValueError for an unknown name or a value of another type; all of them are told.
         """
-        known = {f.name for f in fields(self)} - {"declared"}
+        known = [f.name for f in fields(self) if f.name != "declared"]
         ndim = int(str(values.get("ndim", self.ndim)))
-        converted: dict[str, object] = {}
+        mistakes, converted = [], {}
         for name, value in values.items():
             if name not in known:
-                near = get_close_matches(name, known, n=3, cutoff=0.5)
-                raise ValueError(
-                    f"unknown capability {name!r}; nearest: {', '.join(near) or 'none'}; all: {sorted(known)}"
-                )
-            converted[name] = self._converted(name, value, ndim)
-        return replace(self.of_ndim(ndim), **converted, declared=self.declared | set(converted))  # type: ignore[arg-type]
+                mistakes.append(f"unknown capability {name!r}{nearest(name, known)} (capabilities: {', '.join(known)})")
+                continue
+            if name in PER_AXIS and isinstance(value, int):
+                value = (value,) * ndim
+            try:
+                converted[name] = _adapter(name).validate_python(value)
+            except ValidationError as error:
+                mistakes.append(f"{name}: {explain(error.errors()[0])}")
+        if mistakes:
+            raise ValueError("; ".join(mistakes))
+        return replace(self.of_ndim(ndim), **converted, declared=self.declared | set(converted))
+
+    def without(self, names: Collection[str]) -> Capabilities:
+        """Return these capabilities with some of them no longer declared."""
+        kept = {name: getattr(self, name) for name in self.declared if name not in names}
+        return replace(Capabilities().of_ndim(self.ndim), **kept, declared=frozenset(kept))
+
+    def stated(self) -> dict[str, Any]:
+        """Return what is declared as plain data, as a config states it."""
+        return {name: _plain(getattr(self, name)) for name in sorted(self.declared)}
 
     def of_ndim(self, ndim: int) -> Capabilities:
         """These capabilities with the size rule of as many axes; the last axis is repeated where there are too few."""
-        axes = {name: getattr(self, name) for name in ("min_size", "divisor", "size_offset", "margin")}
+        axes = {name: getattr(self, name) for name in SIZE_RULE}
         return replace(self, ndim=ndim, **{n: (v + v[-1:] * ndim)[:ndim] for n, v in axes.items()})
 
-    @staticmethod
-    def _converted(name: str, value: object, ndim: int) -> object:
-        per_axis = {"min_size", "divisor", "size_offset", "fixed_size", "margin", "shift_period", "receptive_field"}
-        if name in per_axis | {"macs_size"} and isinstance(value, int):
-            return (value,) * ndim
-        if name == "supports" and isinstance(value, (list, tuple, set, frozenset)):
-            return frozenset(map(str, value))
-        if name in {"tied", "features"} and isinstance(value, (list, tuple)):
-            return tuple(tuple(group) for group in value)
-        return tuple(value) if isinstance(value, list) else value
+
+def _plain(value: object) -> object:
+    if isinstance(value, tuple | list):
+        return [_plain(inner) for inner in value]
+    return sorted(value) if isinstance(value, frozenset) else value
+
+
+@cache
+def _adapter(name: str) -> TypeAdapter[Any]:
+    return TypeAdapter(get_type_hints(Capabilities)[name], config=ConfigDict(arbitrary_types_allowed=True))
+
+
+Stated = Annotated[
+    Capabilities,
+    BeforeValidator(Capabilities.of),
+    PlainSerializer(Capabilities.stated, return_type=dict),
+    WithJsonSchema({"type": "object", "description": "capabilities that the model declares, by name"}),
+]

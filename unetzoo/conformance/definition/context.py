@@ -13,8 +13,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from unetzoo.conformance.capabilities import Axes, Capabilities
-from unetzoo.conformance.check import CheckFailed, NotApplicable, Unavailable
+from unetzoo.capabilities import Axes, Capabilities
+from unetzoo.conformance.definition.outcomes import CheckFailed, NotApplicable, Unavailable
 
 
 class Builder(Protocol):

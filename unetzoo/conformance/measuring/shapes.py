@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from unetzoo.conformance.capabilities import Axes
-from unetzoo.conformance.check import expect
-from unetzoo.conformance.context import Context
+from unetzoo.capabilities import Axes
+from unetzoo.conformance.definition.context import Context
+from unetzoo.conformance.definition.outcomes import expect
 
 REFUSALS = (TypeError, ValueError, RuntimeError, AssertionError, IndexError)
 """What a network may raise to refuse an input."""

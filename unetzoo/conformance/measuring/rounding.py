@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from unetzoo.conformance.check import disagreement
-from unetzoo.conformance.context import Context
+from unetzoo.conformance.definition.context import Context
+from unetzoo.conformance.definition.outcomes import disagreement
 
 BFLOAT16 = 2.0**-9
 TF32 = 2.0**-12

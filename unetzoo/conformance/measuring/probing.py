@@ -10,12 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from unetzoo.analysis.paths import GLOBAL, map_stride, path_spectrum
-from unetzoo.card import ModelCard
-from unetzoo.conformance.capabilities import Axes, Capabilities
-from unetzoo.conformance.check import CheckFailed
-from unetzoo.conformance.context import Builder, perturb_parameters, tensors_in, warm_statistics
-from unetzoo.conformance.reach import affordable, long_image, period, receptive_field, shift_error, space
-from unetzoo.nn.dims import per_axis
+from unetzoo.capabilities import Axes, Capabilities
+from unetzoo.conformance.definition.context import Builder, perturb_parameters, tensors_in, warm_statistics
+from unetzoo.conformance.definition.outcomes import CheckFailed
+from unetzoo.conformance.measuring.reach import affordable, long_image, period, receptive_field, shift_error, space
 
 FIRST_SIZES = {1: (64, 128, 256, 32, 16), 2: (64, 96, 128, 224, 256, 188, 572, 32, 16), 3: (32, 48, 64, 96, 128, 16)}
 STEPS = (1, 2, 4, 8, 16, 32, 64, 7, 14, 28, 56)
@@ -144,8 +142,10 @@ class Prober:
 
     def _told_min_size(self, ndim: int) -> Axes | None:
         """The least size by the card of a network that unetzoo made."""
-        card = getattr(self.model, "card", None)
-        return per_axis(card.min_size, ndim) if isinstance(card, ModelCard) and card.min_size is not None else None
+        held = getattr(self.model, "capabilities", None)
+        if not isinstance(held, Capabilities) or "min_size" not in held.declared:
+            return None
+        return held.of_ndim(ndim).min_size
 
     def _min_size(self, capabilities: Capabilities, base: Axes) -> Axes:
         """The smallest equal-sided legal size from which everything tried works, in eval and in training mode."""

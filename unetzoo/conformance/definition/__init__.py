@@ -1,0 +1,1 @@
+"""What a check is: its record, its outcomes, and the context it is given."""

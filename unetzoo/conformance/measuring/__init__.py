@@ -1,0 +1,1 @@
+"""What checks measure with: global state, traces, paths, reach, rounding."""

@@ -1,0 +1,1 @@
+"""Runs the checks on a network, in this process or in another."""
