@@ -164,3 +164,22 @@ def test_a_model_that_is_no_dense_model_is_refused_with_what_to_do() -> None:
     unetzoo.register("model", "plain", lambda in_channels, num_classes: nn.Conv2d(in_channels, num_classes, 1))
     with pytest.raises(PluginError, match="is a Conv2d; expected a subclass of unetzoo.DenseModel"):
         unetzoo.create("plain")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ({"in_chans": 1}, "in_channels"),
+        ({"encoder_name": "resnet18"}, "encoder"),
+        ({"spatial_dims": 3}, "ndim"),
+    ],
+)
+def test_what_other_libraries_call_an_argument_leads_to_ours(theirs: dict[str, object], ours: str) -> None:
+    with pytest.raises(ConfigError, match=f"unknown key; did you mean '{ours}'"):
+        unetzoo.create("unet", **theirs)
+
+
+def test_a_number_of_classes_is_not_taken_for_their_names() -> None:
+    with pytest.raises(ConfigError, match=r"classes: expected the names of the classes; did you mean num_classes=3\?"):
+        unetzoo.create("unet", classes=3)
+    assert unetzoo.create("unet", classes=["no", "yes"], **TINY).classes.names == ("no", "yes")

@@ -238,3 +238,19 @@ def test_a_provider_that_lacks_a_method_is_a_plugin_error(install: Install) -> N
     )
     with pytest.raises(PluginError, match="'acme' of acme is no provider"):
         registry.get("block", "acme/thing")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "suggestion"),
+    [
+        ("encoder", "resnet18", "'timm/resnet18'"),
+        ("model", "fpn", "'smp/fpn'"),
+        ("model", "segresnet", "'monai/segresnet'"),
+        ("model", "deeplabv3_resnet50", "'torchvision/deeplabv3_resnet50'"),
+        ("model", "timm/unetplusplus", "'smp/unetplusplus'"),
+        ("encoder", "timm/resnet81", "'resnet18'"),
+    ],
+)
+def test_an_unknown_name_is_looked_for_in_other_namespaces(kind: str, name: str, suggestion: str) -> None:
+    with pytest.raises(UnknownNameError, match=f"did you mean .*{suggestion}"):
+        registry.find(kind, name)

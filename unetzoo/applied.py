@@ -24,6 +24,13 @@ class Classes(BaseModel):
     colors: tuple[Color, ...] | None = Field(None, description="color of each class; default: distinct hues")
     ignore_index: int | None = Field(None, ge=0, le=255, description="label of pixels without a class")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_names(cls, value: object) -> object:
+        if isinstance(value, int):
+            raise ValueError(f"expected the names of the classes; did you mean num_classes={value}?")
+        return {"names": value} if isinstance(value, list | tuple) else value
+
     @model_validator(mode="after")
     def _fits_together(self) -> Classes:
         if self.colors is not None and len(self.colors) != len(self.names):

@@ -42,7 +42,7 @@ class TrainingError(UnetzooError, RuntimeError):
 SYNONYMS = {
     "num_classes": ("classes", "n_classes", "nclass", "out_channels", "out_ch", "num_labels"),
     "in_channels": ("in_chans", "in_ch", "input_channels", "n_channels", "channels_in"),
-    "encoder": ("encoder_name", "backbone", "encoder_type"),
+    "encoder": ("encoder_name", "backbone", "encoder_type", "arch_encoder"),
     "pretrained": ("encoder_weights", "weights_backbone", "use_pretrained"),
     "ndim": ("spatial_dims", "dim", "dims", "dimensions"),
     "activation": ("act", "act_layer", "nonlinearity"),

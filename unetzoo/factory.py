@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from torch import nn
+
 from unetzoo import registry
 from unetzoo.capabilities import NAMES, Capabilities
 from unetzoo.card import ModelCard
@@ -40,7 +42,7 @@ def create(
     pretrained: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
     tiny: bool = False,
-    encoder: Part = None,
+    encoder: Part | nn.Module = None,
     center: Part = None,
     decoder: Part = None,
     head: Part = None,
@@ -59,7 +61,8 @@ def create(
         checkpoint: weights of the whole model: a file, or the name of one of the card's checkpoints ("official": the
             first, where none has that name).
         tiny: build the small variant that the config describes for tests, of the same layers with few channels.
-        encoder: name, or mapping of name and options, that replaces or changes the config's encoder.
+        encoder: name, or mapping of name and options, that replaces or changes the config's encoder; or a built module
+            that has `channels` and `strides`, which a saved config cannot name.
         center: the same for the center.
         decoder: the same for the decoder.
         head: the same for the head.
@@ -76,6 +79,12 @@ def create(
             hold the name.
         CheckpointError: the checkpoint does not fit.
     """
+    built = (
+        Bound(f"<{type(encoder).__name__}>", _Given(encoder), {}, "the call")
+        if isinstance(encoder, nn.Module)
+        else None
+    )
+    encoder = built.name if built else encoder
     parts = {"encoder": encoder, "center": center, "decoder": decoder, "head": head}
     fields = {"num_classes": num_classes, "in_channels": in_channels, "ndim": ndim}
     changes = {key: value for key, value in {**parts, **fields}.items() if value is not None} | overrides
@@ -84,7 +93,7 @@ def create(
     described = draft.tiny() if tiny else draft
     asked = _place(described, changes)
     draft = described.override(asked, "create()")
-    return _assemble(draft, described, pretrained=pretrained, checkpoint=checkpoint, asked=asked)
+    return _assemble(draft, described, built=built, pretrained=pretrained, checkpoint=checkpoint, asked=asked)
 
 
 def _place(draft: Draft, changes: dict[str, object]) -> dict[str, object]:
@@ -100,13 +109,14 @@ def _assemble(
     draft: Draft,
     described: Draft,
     *,
+    built: Bound | None,
     pretrained: bool,
     checkpoint: str | os.PathLike[str] | None,
     asked: Mapping[str, object],
 ) -> DenseModel:
     """Build the model of a draft; `described` is the one that card and capabilities speak of, before any overrides."""
     config, mistakes = validate(draft)
-    bound, unbound = _bind_parts(draft.data)
+    bound, unbound = _bind_parts(draft.data, {} if built is None else {"encoder": built})
     mistakes += [mistake for mistake in unbound if not any(mistake.path[: len(m.path)] == m.path for m in mistakes)]
     if config is None or mistakes:
         raise draft.fail(mistakes)
@@ -246,15 +256,27 @@ def part_builders(config: ModelConfig) -> dict[str, Callable[..., Any]]:
     return dict(bound)
 
 
-def _bind_parts(data: Mapping[str, Any]) -> tuple[dict[str, Bound], list[Mistake]]:
+class _Given:
+    """A part that the caller built: taken as it is."""
+
+    def __init__(self, part: nn.Module) -> None:
+        self.part = part
+
+    def __call__(self, in_channels: int, *, ndim: int) -> nn.Module:
+        return self.part
+
+
+def _bind_parts(
+    data: Mapping[str, Any], built: Mapping[str, Bound] | None = None
+) -> tuple[dict[str, Bound], list[Mistake]]:
     """Resolve every component that the data names, and check all options, whatever else is wrong."""
-    bound: dict[str, Bound] = {}
+    bound = dict(built or {})
     mistakes: list[Mistake] = []
     kinds = ("model",) if "model" in data else PARTS
     block = named(data.get("block")) if data.get("block") else {}
     for kind in kinds:
         part = named(data.get(kind) or ("identity" if kind == "center" else None))
-        if not isinstance(part, Mapping) or not isinstance(part.get("name"), str):
+        if kind in bound or not isinstance(part, Mapping) or not isinstance(part.get("name"), str):
             continue
         if data.get("deep_supervision") is True and kind in ("head", "model"):
             part = {**part, "deep_supervision": True}

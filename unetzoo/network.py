@@ -204,6 +204,11 @@ class DenseModel(nn.Module):
             raise ConfigError(
                 f"{type(self).__name__} has no config: only what unetzoo.create made can be created again"
             )
+        if self.config.encoder is not None and self.config.encoder.name.startswith("<"):
+            raise ConfigError(
+                f"encoder {self.config.encoder.name} was built by the caller, and a config cannot name it; register "
+                "its class with unetzoo.register('encoder', NAME, ...) and create the model with encoder=NAME"
+            )
         beside = {"preprocessing": self.preprocessing, "classes": self.classes, "provenance": self.provenance}
         return self.config.model_copy(update=beside).model_dump(mode="json", exclude_defaults=True)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Order = Literal["gray", "rgb", "bgr"]
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+PLAIN_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "F", "RGB", "RGBA")  # of PIL images, whose pixels mean values
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow converts to gray
 FLATTEST = 1e-5  # deviation, relative to the largest value, of an image that is flat but for rounding
 
@@ -102,8 +103,7 @@ class Preprocessing(BaseModel):
             batch = image if image.ndim == self.ndim + 2 else image[None]
             raw, layout = batch.detach().cpu().numpy(), "(C, *spatial) or (N, C, *spatial)"
         else:
-            palette = getattr(image, "mode", "") in ("P", "CMYK", "YCbCr", "HSV", "LAB", "PA")
-            array = np.asarray(image.convert("RGB") if palette else image)
+            array = as_array(image)
             array = array[..., None] if array.ndim == self.ndim else array
             raw, layout = np.moveaxis(array, -1, 0)[None] if array.ndim else array, "(*spatial, C) or (*spatial)"
         if raw.ndim != self.ndim + 2 or 0 in raw.shape:
@@ -223,6 +223,13 @@ class Statistics:
             max(self.maximum, float(pixels.max())),
             max(self.magnitude, float(np.abs(pixels).max())),
         )
+
+
+def as_array(image: Any) -> npt.NDArray[np.generic]:
+    """An array, or the pixels of a PIL image, of which those in a palette or another color space become RGB."""
+    import numpy as np
+
+    return np.asarray(image.convert("RGB") if getattr(image, "mode", PLAIN_MODES[0]) not in PLAIN_MODES else image)
 
 
 def usual_order(channels: int) -> Order | None:

@@ -144,10 +144,33 @@ def find(kind: str, reference: str, *, component: bool = False) -> Entry:
     if inner and (provider := _provider(namespace)):
         entry_point, distribution = provider
         if source in (None, distribution):
-            return Entry(kind, name, distribution, _load_provider(entry_point, distribution).get(kind, inner))
-    raise UnknownNameError(
-        f"unknown {kind} {reference!r}{nearest(name, [*names(kind), *_same_namespace(kind, namespace, inner)])}"
-    )
+            try:
+                provided = _load_provider(entry_point, distribution).get(kind, inner)
+            except UnknownNameError as error:
+                told = "" if "did you mean" in str(error) else _suggestion(kind, name)
+                raise UnknownNameError(f"{error}{told}") from error
+            return Entry(kind, name, distribution, provided)
+    raise UnknownNameError(f"unknown {kind} {reference!r}{_suggestion(kind, name)}")
+
+
+def _suggestion(kind: str, name: str) -> str:
+    """What to write instead of an unknown name: the same name in a namespace, or the nearest spellings anywhere."""
+    namespace, _, inner = name.partition("/")
+    bare = inner or name
+    elsewhere = [f"{each}/{bare}" for each in namespaces() if each != namespace and bare in _provided(kind, each)]
+    if elsewhere:
+        return f"; did you mean {' or '.join(map(repr, elsewhere))}?"
+    close = nearest(name, [*names(kind), *_same_namespace(kind, namespace, inner)])
+    return close or nearest(name, [f"{each}/{found}" for each in namespaces() for found in _provided(kind, each)])
+
+
+def _provided(kind: str, namespace: str) -> list[str]:
+    """Names of a namespace, for a suggestion: a provider that cannot be asked gives none."""
+    try:
+        provider = _provider(namespace)
+        return list(_load_provider(*provider).names(kind)) if provider else []
+    except PluginError:
+        return []
 
 
 def get(kind: str, reference: str) -> Component:

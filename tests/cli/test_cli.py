@@ -41,6 +41,17 @@ def test_list_filters_by_pattern_kind_and_namespace() -> None:
     assert all(name.startswith("timm/resnet3") for name in encoders)
 
 
+def test_list_shows_what_a_model_is_for_and_names_the_namespaces() -> None:
+    (row,) = json.loads(run(app, ["list", "dlinknet34", "--json"]).stdout)
+    card = unetzoo.info("dlinknet34")
+    assert (row["year"], row["dims"], row["params"]) == (2018, "2-D, 3-D", card.sizes.params)
+    assert row["for"] == card.description
+    assert "'smp/*'" in run(app, ["list"]).stdout
+    small = {row["name"] for row in json.loads(run(app, ["list", "--max-params", "1.2", "--json"]).stdout)}
+    assert "u2netp" in small
+    assert "unet" not in small
+
+
 def test_list_exits_with_1_if_nothing_matches() -> None:
     assert run(app, ["list", "no_such*"]).exit_code == 1
 
@@ -124,7 +135,8 @@ def test_a_new_plugin_installs_and_its_own_tests_pass(tmp_path: Path) -> None:
     listing = subprocess.run(
         [sys.executable, "-m", "unetzoo", "list", "wavy*", "--json"], env=environment, capture_output=True, check=True
     )
-    assert json.loads(listing.stdout) == [{"name": "wavy_thing_unet", "source": "unetzoo-wavy-thing"}]
+    (row,) = json.loads(listing.stdout)
+    assert (row["name"], row["source"]) == ("wavy_thing_unet", "unetzoo-wavy-thing")
     tests = subprocess.run(
         [sys.executable, "-m", "pytest", "-v", str(package / "tests"), "-c", os.devnull, "--rootdir", str(package)],
         env=environment,

@@ -155,3 +155,12 @@ def test_input_that_cannot_be_meant_is_refused_before_anything_is_written(
         assert isinstance(done.exception, unetzoo.InputError), done.output
         assert told in str(done.exception)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_does_not_say_how_images_are_prepared_is_told_by_an_option(image: Path, tmp_path: Path) -> None:
+    unetzoo.create("unet", num_classes=2, encoder={"channels": [2, 4]}).save_pretrained(tmp_path / "bare")
+    done = predict(tmp_path / "bare", image, "--out", tmp_path / "out")
+    assert isinstance(done.exception, unetzoo.ConfigError)
+    assert "pass --normalize" in str(done.exception)
+    assert not (tmp_path / "out").exists()
+    assert predict(tmp_path / "bare", image, "--out", tmp_path / "out", "--normalize", "image").exit_code == 0

@@ -6,6 +6,7 @@ import fnmatch
 import hashlib
 import os
 import pickle
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from torch import nn
 
 from unetzoo.card import Checkpoint
 from unetzoo.checkpoints.renaming import Layout
+from unetzoo.checkpoints.transfer import Transfer, find_transfer
 from unetzoo.errors import CheckpointError, nearest
 
 StateDict = Mapping[str, torch.Tensor]
@@ -30,16 +32,22 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model_state", "network_weights",
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a checkpoint gave: the key layout it was in, and the keys that were loaded, dropped and skipped."""
+    """What a checkpoint gave: its key layout, and the keys that were loaded, dropped, skipped, adapted or left new."""
 
     layout: str
     matched: tuple[str, ...]
     dropped: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+    adapted: tuple[str, ...] = ()
+    fresh: tuple[str, ...] = ()
 
 
 def load_checkpoint(
-    model: nn.Module, source: str | os.PathLike[str] | Mapping[str, Any], *, skip: str | Sequence[str] = ()
+    model: nn.Module,
+    source: str | os.PathLike[str] | Mapping[str, Any],
+    *,
+    skip: str | Sequence[str] = (),
+    transfer: bool = False,
 ) -> Loaded:
     """Load weights into `model`, in our keys or in a layout that the model's config lists.
 
@@ -48,6 +56,8 @@ def load_checkpoint(
         source: a file (`.safetensors`, or anything `torch.load` reads without running code), or a state dict. A
             surrounding `state_dict` entry and the `module.` prefix of parallel training are taken off.
         skip: shell pattern, or several, of our keys that stay as they are (`"head.*"` for another number of classes).
+        transfer: take weights of a network for other input channels or classes too: its first convolution is adapted as
+            timm does it, layers of the head that differ stay new, and a warning names both.
 
     Returns:
         What was matched.
@@ -59,7 +69,8 @@ def load_checkpoint(
     state = _strip_prefix(_unwrap(source)) if isinstance(source, Mapping) else read_tensors(Path(source))
     skip = [skip] if isinstance(skip, str) else skip
     own = {key: tensor for key, tensor in model.state_dict().items() if not _skipped(key, skip)}
-    candidates = [_match(name, state, own, skip) for name in _layouts(model, state)]
+    in_channels = getattr(model, "in_channels", 0) if transfer else 0
+    candidates = [_match(name, state, own, skip, in_channels) for name in _layouts(model, state)]
     best = min(candidates, key=lambda candidate: len(candidate.problems))
     if best.problems:
         listed = "\n  ".join(best.problems[:40])
@@ -68,7 +79,17 @@ def load_checkpoint(
             f"the checkpoint does not fit {_describe(model)} (key layout {best.layout!r}):\n  {listed}{more}"
         )
     model.load_state_dict(best.renamed, strict=False)
-    return Loaded(best.layout, tuple(best.renamed), tuple(best.dropped), tuple(best.skipped))
+    moved = best.transfer
+    if moved.adapted or moved.fresh:
+        warnings.warn(f"weights of {_describe(model)}: {moved}", stacklevel=2)
+    return Loaded(
+        best.layout,
+        tuple(best.renamed),
+        tuple(best.dropped),
+        tuple(best.skipped),
+        tuple(moved.adapted),
+        tuple(moved.fresh),
+    )
 
 
 def read_state_dict(path: Path) -> Mapping[str, Any]:
@@ -102,11 +123,11 @@ def load_published(model: nn.Module, checkpoint: str | os.PathLike[str]) -> Load
         fetched = [name for name, record in published.items() if not record.manual]
         checkpoint = OFFICIAL if OFFICIAL in published else next(iter(fetched or published))
     if isinstance(checkpoint, str) and checkpoint in published:
-        loaded = load_checkpoint(model, download(published[checkpoint]))
+        loaded = load_checkpoint(model, download(published[checkpoint]), transfer=True)
         _describe_weights(model, checkpoint, published[checkpoint])
         return loaded
     if Path(checkpoint).is_file():
-        loaded = load_checkpoint(model, checkpoint)
+        loaded = load_checkpoint(model, checkpoint, transfer=True)
         for name, record in published.items():
             if record.file == Path(checkpoint).name:
                 _describe_weights(model, name, record)
@@ -168,6 +189,7 @@ class _Match:
     dropped: list[str]
     skipped: list[str]
     problems: list[str]
+    transfer: Transfer
 
 
 def _layouts(model: nn.Module, state: StateDict) -> list[tuple[str, dict[str, str | None]]]:
@@ -179,10 +201,16 @@ def _layouts(model: nn.Module, state: StateDict) -> list[tuple[str, dict[str, st
 
 
 def _match(
-    layout: tuple[str, dict[str, str | None]], state: StateDict, own: Mapping[str, torch.Tensor], skip: Sequence[str]
+    layout: tuple[str, dict[str, str | None]],
+    state: StateDict,
+    own: Mapping[str, torch.Tensor],
+    skip: Sequence[str],
+    in_channels: int,
 ) -> _Match:
+    """Match a checkpoint in one key layout; with `in_channels`, what does not fit is adapted or left new."""
     name, targets = layout
-    match = _Match(name, {}, [], [], [])
+    ours = {target: tensor for key, tensor in state.items() if (target := targets.get(key))}
+    match = _Match(name, {}, [], [], [], find_transfer(ours, own, in_channels) if in_channels else Transfer())
     for key, tensor in state.items():
         target = targets.get(key, "")
         if target is None:
@@ -191,6 +219,10 @@ def _match(
             match.skipped.append(key)
         elif target not in own:
             match.problems.append(f"left over: {key}" + (f" (renamed to {target})" if target not in ("", key) else ""))
+        elif target in match.transfer.fresh:
+            match.skipped.append(key)
+        elif target in match.transfer.adapted:
+            match.renamed[target] = match.transfer.adapted[target]
         elif tuple(tensor.shape) != tuple(own[target].shape):
             match.problems.append(f"wrong shape: {key} is {list(tensor.shape)}, {target} is {list(own[target].shape)}")
         elif target in match.renamed and not torch.equal(tensor, match.renamed[target]):
@@ -198,7 +230,8 @@ def _match(
         else:
             match.renamed[target] = tensor
     # Checkpoints from before torch 0.4.1 have no batch counters.
-    missing = [key for key in own if key not in match.renamed and not key.endswith("num_batches_tracked")]
+    given = {*match.renamed, *match.transfer.fresh}
+    missing = [key for key in own if key not in given and not key.endswith("num_batches_tracked")]
     match.problems += [f"missing: {key}" for key in missing]
     return match
 

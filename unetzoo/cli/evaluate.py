@@ -35,7 +35,7 @@ def evaluate(
         list[str] | None, typer.Option("--set", help="A key of the data as key=value, such as limit=10; repeatable.")
     ] = None,
     tile: Annotated[
-        int | None, typer.Option(min=1, help="Pixels along an axis that one run sees; whole images unless given.")
+        int | None, typer.Option(min=1, help="Tile size along an axis in pixels; default: whole images.")
     ] = None,
     mode: Annotated[Cut | None, typer.Option(help="How images larger than the tile are cut; default: exact.")] = None,
     tta: Annotated[Symmetries, typer.Option(help="Average over mirrored, or also turned, images.")] = Symmetries.none,

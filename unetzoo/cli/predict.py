@@ -10,8 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from unetzoo.errors import InputError
-from unetzoo.preprocessing import Preprocessing, usual_order
+from unetzoo.errors import ConfigError, InputError
 
 
 class Cut(str, Enum):
@@ -47,20 +46,21 @@ def predict(
     ] = False,
     mode: Annotated[
         Cut | None,
-        typer.Option(help="How images beyond the tile are cut; mirror for unpadded networks and else exact."),
+        typer.Option(help="How images larger than a tile are cut; default: exact, or mirror for unpadded networks."),
     ] = None,
     tile: Annotated[
-        int | None, typer.Option(min=1, help="Pixels along an axis that one run sees; 1024, or 160 in 3-D.")
+        int | None, typer.Option(min=1, help="Tile size along an axis in pixels; default: 1024, or 160 in 3-D.")
     ] = None,
     tta: Annotated[Symmetries, typer.Option(help="Average over mirrored, or also turned, images.")] = Symmetries.none,
     normalize: Annotated[
-        Normalization | None, typer.Option(help="What images are put through; by default as in training.")
+        Normalization | None, typer.Option(help="Replaces the preprocessing that is saved with the model.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; a GPU where there is one.")] = None,
 ) -> None:
     """Write NAME_mask, holding the number of each pixel's class, and of pictures NAME_overlay.png."""
     from unetzoo.cli.predicting import find_images, write
     from unetzoo.inference.predictor import Predictor
+    from unetzoo.preprocessing import Preprocessing, usual_order
     from unetzoo.pretrained import from_pretrained
 
     found = find_images(images)
@@ -68,6 +68,8 @@ def predict(
     if normalize is not None:
         order = usual_order(network.in_channels) if network.ndim == 2 else None
         network.preprocessing = Preprocessing.named(normalize.value, ndim=network.ndim, channels=order)
+    if network.preprocessing is None:
+        raise ConfigError(f"{model} does not say how its images are prepared; pass --normalize")
     predictor = Predictor(
         network, mode=mode.value if mode else None, tile=tile, tta=tta.value, device=device or default_device()
     )

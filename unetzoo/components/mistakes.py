@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from unetzoo.errors import ConfigError, nearest
+from unetzoo.errors import ConfigError, nearest, nearest_option
 
 KeyPath = tuple[str, ...]
 
@@ -90,7 +90,7 @@ def mistakes_in(error: ValidationError, model: type[BaseModel], data: object) ->
         if any(_is_outdone(branch, counts) for branch in _branches(problem, data)):
             continue
         if problem["type"] == "extra_forbidden":
-            message = f"unknown key{nearest(path[-1], _known_keys(model, path[:-1], data))}"
+            message = f"unknown key{nearest_option(path[-1], _known_keys(model, path[:-1], data))}"
         else:
             message = explain(problem)
         found.setdefault(path, []).append(message)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from unetzoo.errors import InputError
-from unetzoo.preprocessing import Order, convert, scale_unsigned
+from unetzoo.preprocessing import LUMA, PLAIN_MODES, Order, convert, scale_unsigned
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
 TIFF = (".tif", ".tiff")
@@ -20,11 +20,6 @@ SUFFIXES = (*PICTURES, *TIFF, *NIFTI, ".npz")
 
 Array = npt.NDArray[np.generic]
 Role = Literal["image", "mask"]
-
-PLAIN_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "F", "RGB", "RGBA")
-
-# ITU-R BT.601, as pillow's conversion to gray.
-_LUMA = np.array([0.299, 0.587, 0.114])
 
 
 def suffix_of(path: Path) -> str:
@@ -89,7 +84,7 @@ def read_mask(path: Path, ndim: int = 2, *, colors: bool = False, gray: bool = F
     if array.ndim == ndim + 1 and array.shape[-1] == 1:
         array = array[..., 0]
     if array.ndim == ndim + 1 and gray:
-        array = np.rint(array[..., :3] @ _LUMA)
+        array = np.rint(array[..., :3] @ np.array(LUMA))
     if array.ndim != ndim:
         raise InputError(
             f"{path}: expected a mask with one value a pixel, got an array of shape {array.shape}; "

@@ -14,6 +14,7 @@ import torch
 from unetzoo.errors import InputError
 from unetzoo.images.reading import NIFTI, TIFF, read_pixels, suffix_of
 from unetzoo.inference.geometry import Window, index
+from unetzoo.preprocessing import as_array
 
 Channels = Literal["first", "last", "none"]
 GeoTag = tuple[int, int, int, object, bool]
@@ -151,7 +152,7 @@ def open_source(source: Any, *, ndim: int) -> Image:
         return _open_file(Path(fspath(source)), ndim)
     if isinstance(source, torch.Tensor):
         return open_image(source, ndim=ndim, channels="none" if source.ndim == ndim else "first")
-    array = np.asarray(source.convert("RGB") if getattr(source, "mode", "") in ("P", "CMYK") else source)
+    array = as_array(source)
     return open_image(array, ndim=ndim, channels="none" if array.ndim == ndim else "last")
 
 
