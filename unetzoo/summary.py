@@ -40,7 +40,7 @@ class Summary:
 def summarize(build: Callable[[], DenseModel], *, size: Sequence[int] | None = None, depth: int = 3) -> Summary:
     """Run the model that `build` returns on the meta device, which computes shapes alone.
 
-    `size` is the spatial size, one number for all axes or one an axis; the card's, or 256, unless told. Modules are
+    `size` is the spatial size, one number for all axes or one per axis; default: the card's, or 256. Modules are
     listed down to `depth` dots. Raises `InputError` for a size of another number of axes.
     """
     with torch.device("meta"):
@@ -65,7 +65,7 @@ def _spatial_size(model: DenseModel, size: Sequence[int] | None) -> tuple[int, .
         return sizes.input
     chosen = tuple(size or ((256,) if model.ndim == 2 else (64,)))
     if len(chosen) not in (1, model.ndim):
-        raise InputError(f"size {' '.join(map(str, chosen))}: expected one number, or {model.ndim}, one an axis")
+        raise InputError(f"size {' '.join(map(str, chosen))}: expected one number, or {model.ndim}, one per axis")
     return chosen * model.ndim if len(chosen) == 1 else chosen
 
 

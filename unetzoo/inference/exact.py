@@ -149,7 +149,7 @@ class ExactRunner:
 
 
 def tile_at(level: int, tile: Sequence[int]) -> tuple[int, ...]:
-    """What one run sees of the maps of a level, in pixels of the image: coarser maps have room for more."""
+    """Tile size at a level, in pixels of the image: coarser maps have room for more."""
     return tuple(edge * 2**level for edge in tile)
 
 

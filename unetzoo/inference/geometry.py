@@ -56,7 +56,7 @@ def halo_tiles(shape: Sequence[int], core: Sequence[int], halo: Sequence[int], *
     """Tiles whose kept cores cover the image without overlap, each seen with a halo around it.
 
     Args:
-        shape: of the image, one number an axis.
+        shape: of the image, one number per axis.
         core: of the kept region; at the end of an axis it is cut off by the image.
         halo: pixels seen on either side of the core.
         inside: whether the seen region ends at the image's border too; otherwise all tiles see regions of one size,
