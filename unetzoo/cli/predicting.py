@@ -12,9 +12,9 @@ from PIL import Image as Picture
 from unetzoo.errors import InputError
 from unetzoo.files import replacing
 from unetzoo.images.reading import NIFTI, SUFFIXES, TIFF, suffix_of
-from unetzoo.inference.geometry import index
 from unetzoo.inference.images import open_source
 from unetzoo.inference.outputs import WritableArray
+from unetzoo.inference.plan.geometry import index
 from unetzoo.inference.predictor import Predictor, strips
 from unetzoo.preprocessing import scale_unsigned
 from unetzoo.training.pictures import overlay

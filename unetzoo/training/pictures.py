@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from unetzoo.applied import Classes
 from unetzoo.files import replacing
-from unetzoo.inference.evaluation import evaluating
+from unetzoo.nn.evaluation import evaluating
 from unetzoo.training.cropping import center_crop
 from unetzoo.training.data import Sample
 from unetzoo.training.metrics.confusion import predicted_classes
