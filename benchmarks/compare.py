@@ -24,7 +24,7 @@ from rich.console import Console
 
 import unetzoo
 from unetzoo.cli.options import parse_overrides
-from unetzoo.inference.evaluation import evaluating
+from unetzoo.nn.evaluation import evaluating
 from unetzoo.training import Recipe, evaluate, load_data, read_recipe, train
 from unetzoo.training.metrics import SegmentationScores
 

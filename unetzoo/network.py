@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from unetzoo import hub
+from unetzoo.analysis.levels import Level, trace_levels
 from unetzoo.applied import Classes, Provenance
 from unetzoo.capabilities import Capabilities
 from unetzoo.components.kinds import PARTS
@@ -17,7 +18,6 @@ from unetzoo.components.parts import Checkpointable, Layered, Undecayed
 from unetzoo.components.spec import plain
 from unetzoo.errors import ConfigError, InputError
 from unetzoo.nn import dims
-from unetzoo.nn.levels import Level, trace_levels
 from unetzoo.nn.typing import Size
 from unetzoo.preprocessing import Preprocessing
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from unetzoo.analysis.operations import ModuleTrace
 from unetzoo.conformance.definition.outcomes import CheckFailed, Unavailable
-from unetzoo.conformance.measuring.tracing import ModuleTrace, attributes, blame, brief, listing
+from unetzoo.conformance.measuring.tracing import attributes, blame, brief, listing
 
 HELD = [torch.zeros(1)]
 

@@ -49,6 +49,18 @@ class Deep(nn.Module):
         return self.head(x)
 
 
+class Resized(nn.Module):
+    """Half-size features brought back to whatever the image's size is: off the stride by an uneven factor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fine, self.coarse = conv(3, 2), conv(2, 2, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        fine = self.fine(x)
+        return fine + F.interpolate(self.coarse(fine), size=x.shape[2:], mode="bilinear")
+
+
 class Nested(nn.Module):
     """Two deep networks one after the other: coarse maps feed fine ones that feed coarse ones, as in U2-Net."""
 

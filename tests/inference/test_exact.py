@@ -123,10 +123,12 @@ def test_coarse_maps_alone_are_held_for_the_whole_image():
 
 
 @pytest.mark.parametrize(("height", "width"), [(151, 203), (33, 96)])
-def test_a_size_beyond_the_stride_is_mirrored_up_to_it_in_stages(height, width):
+def test_a_size_that_the_network_does_not_take_is_mirrored_up_to_its_stride_if_asked(height, width):
     network, image = networks.Deep(), image_of(3, height, width)
+    with pytest.raises(ConfigError, match=r"no multiple of the model's stride \(32, 32\).*mirror_ends=True"):
+        predict_tiled(network, image, tile=96, split=4)
     padded = np.pad(image, ((0, 0), (0, -height % 32), (0, -width % 32)), mode="reflect")
-    tiled = predict_tiled(network, image, tile=96, split=4)
+    tiled = predict_tiled(network, image, tile=96, split=4, mirror_ends=True)
     assert_equal_to_rounding(tiled, whole(network, padded)[:, :height, :width])
 
 
@@ -135,6 +137,44 @@ def test_a_size_beyond_the_stride_is_followed_where_the_network_treats_it_alike_
     image = image_of(3, 203, 150)
     assert plan_of(network, (192, 192)).splits == ()
     assert_equal_to_rounding(predict_tiled(network, image, tile=192), whole(network, image))
+
+
+@pytest.mark.parametrize("size", [(203, 221), (193, 190), (207, 176), (177, 161)])
+def test_stages_follow_a_size_off_the_stride(size):
+    network = unetzoo.create("unet", num_classes=2, encoder={"channels": [4, 4, 4, 4, 4]})
+    image = image_of(3, *size)
+    plan = plan_exact(network, 3, (160, 160), splits=(8,))
+    expected = whole(network, image)
+    assert_equal_to_rounding(predict_tiled(network, image, tile=160, split=8), expected)
+    assert_equal_to_rounding(predict_tiled(network, image, tile=160, plan=plan), expected)
+    assert list(plan.others) == [(size[0] % 16, size[1] % 16)]  # kept for the next image
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "split", "tile"),
+    [
+        ("linknet34", {}, (4, 8), 128),
+        ("unet", {"encoder": {"name": "timm/resnet18"}}, 4, 128),
+    ],
+)
+def test_networks_of_the_zoo_follow_a_size_off_the_stride_in_stages(name, options, split, tile):
+    network, image = unetzoo.create(name, num_classes=2, **options), image_of(3, 235, 150)
+    assert_equal_to_rounding(predict_tiled(network, image, tile=tile, split=split), whole(network, image))
+
+
+def test_stages_follow_a_volume_off_the_stride():
+    network = unetzoo.create("unet", ndim=3, num_classes=2, encoder={"channels": [4, 4, 4]})
+    image = image_of(3, 43, 41, 38)
+    assert_equal_to_rounding(predict_tiled(network, image, tile=36, split=2), whole(network, image))
+
+
+def test_a_size_off_the_stride_whose_result_depends_on_the_whole_size_is_refused_unless_mirrored():
+    network, image = networks.Resized(), image_of(3, 103, 96)
+    with pytest.raises(ConfigError, match="mirror_ends=True"):
+        predict_tiled(network, image, tile=64, split=2)
+    padded = np.pad(image, ((0, 0), (0, 1), (0, 0)), mode="reflect")
+    tiled = predict_tiled(network, image, tile=64, split=2, mirror_ends=True)
+    assert_equal_to_rounding(tiled, whole(network, padded)[:, :103])
 
 
 def test_networks_of_the_zoo_run_in_stages():

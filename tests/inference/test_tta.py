@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from tests.inference.networks import Plain
 from unetzoo.errors import ConfigError
 from unetzoo.inference import TestTimeAugmentation
-from unetzoo.inference.tta import symmetries
+from unetzoo.inference.run.tta import symmetries
 
 
 @pytest.fixture(autouse=True)

@@ -10,15 +10,16 @@ from types import ModuleType
 
 import torch
 from torch import nn
-from torch.func import functional_call
 from torch.nn import functional as F
 
+from unetzoo.analysis.usage import unused_parameters
 from unetzoo.errors import PluginError
 from unetzoo.network import DenseModel
 from unetzoo.nn import dims
 from unetzoo.nn.checkpointing import checkpointing
 from unetzoo.nn.resampling import interpolate_antialiased
 
+KEPT = 64  # networks whose unused parameters are remembered, the latest
 _UNUSED: dict[str, tuple[tuple[str, ...], Mapping[str, object]]] = {}
 
 
@@ -109,6 +110,8 @@ class WrappedModel(DenseModel):
             image = torch.empty(2, self.in_channels, *size, device="meta")
             # Kept with its options, so that no other object comes by the id of one of them.
             _UNUSED[key] = tuple(unused_parameters(self, image)), built_from
+            if len(_UNUSED) > KEPT:
+                del _UNUSED[next(iter(_UNUSED))]
         self._unused, _ = _UNUSED[key]
         self._set_aside()
 
@@ -123,22 +126,6 @@ def pad_to_multiple(x: torch.Tensor, divisor: Sequence[int]) -> torch.Tensor:
     if all(type(pixels) is int and pixels == 0 for pixels in spare):
         return x
     return F.pad(x, [pixels for short in reversed(spare) for pixels in (0, short)])
-
-
-def unused_parameters(model: nn.Module, x: torch.Tensor) -> list[str]:
-    """Return the names of the parameters that get no gradient from the outputs for `x`, a tensor on the meta device.
-
-    The model stays as it is: it runs on stand-ins without values.
-    """
-    stand_ins = {name: torch.empty_like(value, device="meta") for name, value in model.named_buffers()}
-    parameters = {
-        name: torch.empty_like(value, device="meta", requires_grad=True) for name, value in model.named_parameters()
-    }
-    with torch.enable_grad():
-        outputs = functional_call(model, {**parameters, **stand_ins}, (x,))
-        total = sum(output.sum() for output in (outputs if isinstance(outputs, list) else [outputs]))
-        found = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
-    return [name for name, gradient in zip(parameters, found, strict=True) if gradient is None]
 
 
 def make_constant(network: nn.Module) -> list[str]:

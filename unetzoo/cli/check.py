@@ -72,7 +72,7 @@ def check(
     common |= {"profile": profile, "device": device, "checks": only, "exclude": exclude, "options": overrides}
     for name, dimensions in targets:  # wrong names and options are reported before hours are spent on the others
         make_session(name, ndim=dimensions, expected_failures=expected.get(name), **common)
-    board = Board({_label(target): Progress() for target in targets})
+    board = Board({_label(target): CheckProgress() for target in targets})
 
     def examine(target: Target) -> Report:
         name, dimensions = target
@@ -132,7 +132,7 @@ def _label(target: Target) -> str:
 
 
 @dataclass
-class Progress:
+class CheckProgress:
     """How far one network has come."""
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -144,7 +144,7 @@ class Progress:
 class Board:
     """The live table: one row a network."""
 
-    rows: Mapping[str, Progress]
+    rows: Mapping[str, CheckProgress]
 
     def note(self, label: str, result: Result) -> None:
         """Count one result."""

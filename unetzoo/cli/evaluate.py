@@ -45,8 +45,8 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Score a network by the pixels of a whole split together: IoU and Dice of each class; and by its contours."""
-    from unetzoo.inference.evaluation import evaluating
     from unetzoo.inference.predictor import Predictor
+    from unetzoo.nn.evaluation import evaluating
     from unetzoo.pretrained import from_pretrained
     from unetzoo.training.data import load_data
     from unetzoo.training.data.layout import find_entries

@@ -51,6 +51,9 @@ def predict(
     tile: Annotated[
         int | None, typer.Option(min=1, help="Tile size along an axis in pixels; default: 1024, or 160 in 3-D.")
     ] = None,
+    mirror_ends: Annotated[
+        bool, typer.Option("--mirror-ends", help="For exact: extend images to a multiple of the model's stride.")
+    ] = False,
     tta: Annotated[Symmetries, typer.Option(help="Average over mirrored, or also turned, images.")] = Symmetries.none,
     normalize: Annotated[
         Normalization | None, typer.Option(help="Replaces the preprocessing that is saved with the model.")
@@ -71,7 +74,12 @@ def predict(
     if network.preprocessing is None:
         raise ConfigError(f"{model} does not say how its images are prepared; pass --normalize")
     predictor = Predictor(
-        network, mode=mode.value if mode else None, tile=tile, tta=tta.value, device=device or default_device()
+        network,
+        mode=mode.value if mode else None,
+        tile=tile,
+        mirror_ends=mirror_ends,
+        tta=tta.value,
+        device=device or default_device(),
     )
     out.mkdir(parents=True, exist_ok=True)
     console = Console()

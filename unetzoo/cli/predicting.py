@@ -12,14 +12,14 @@ from PIL import Image as Picture
 from unetzoo.errors import InputError
 from unetzoo.files import replacing
 from unetzoo.images.reading import NIFTI, SUFFIXES, TIFF, suffix_of
-from unetzoo.inference.geometry import index
 from unetzoo.inference.images import open_source
 from unetzoo.inference.outputs import WritableArray
+from unetzoo.inference.plan.geometry import index
 from unetzoo.inference.predictor import Predictor, strips
 from unetzoo.preprocessing import scale_unsigned
 from unetzoo.training.pictures import overlay
 
-LARGEST_OVERLAY = 4096  # pixels along an axis; the overlays of larger images are of every n-th pixel
+LARGEST_OVERLAY = 2048  # pixels along an axis; the overlays of larger images are of every n-th pixel
 
 
 def find_images(given: Sequence[Path]) -> list[Path]:

@@ -11,13 +11,13 @@ from typing_extensions import Unpack
 from unetzoo.blocks.dense import DenseLayers
 from unetzoo.errors import ConfigError
 from unetzoo.nn import dims
-from unetzoo.nn.checkpointing import Stage
+from unetzoo.nn.checkpointing import CheckpointedStage
 from unetzoo.nn.convolution import ConvOptions, make_conv
 from unetzoo.nn.resampling import fit
 from unetzoo.nn.typing import Size
 
 
-class DenseUpStage(Stage):
+class DenseUpStage(CheckpointedStage):
     """A transition up (transposed 3x3 convolution), concatenation with the skip, and dense layers."""
 
     def __init__(self, up: nn.Module, layers: DenseLayers) -> None:

@@ -12,7 +12,7 @@ from unetzoo.components.spec import Spec
 from unetzoo.errors import ConfigError
 from unetzoo.nn import dims
 from unetzoo.nn.activation import make_activation
-from unetzoo.nn.checkpointing import Stage
+from unetzoo.nn.checkpointing import CheckpointedStage
 from unetzoo.nn.convolution import ConvNormAct
 from unetzoo.nn.dropout import make_dropout
 from unetzoo.nn.resampling import fit
@@ -20,7 +20,7 @@ from unetzoo.nn.typing import Size
 from unetzoo.nn.unpooling import max_unpool_like
 
 
-class ENetUpStage(Stage):
+class ENetUpStage(CheckpointedStage):
     """An upsampling bottleneck and further ones: (N, in_channels, *S) and (N, out_channels, *T) to the latter's shape.
 
     The main branch is projected and unpooled at the maxima of the encoder's features; the other one is a bottleneck

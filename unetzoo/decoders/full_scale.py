@@ -10,13 +10,13 @@ from torch import nn
 from unetzoo.components.spec import Spec
 from unetzoo.errors import ConfigError
 from unetzoo.nn import dims
-from unetzoo.nn.checkpointing import Stage
+from unetzoo.nn.checkpointing import CheckpointedStage
 from unetzoo.nn.convolution import ConvNormAct
 from unetzoo.nn.resampling import interpolate
 from unetzoo.nn.typing import Size
 
 
-class FullScaleNode(Stage):
+class FullScaleNode(CheckpointedStage):
     """One decoder level: every level brought to its size and width, concatenated, and convolved.
 
     Finer levels are max-pooled by the ratio of the strides, coarser ones interpolated linearly.

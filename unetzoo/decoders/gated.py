@@ -62,4 +62,4 @@ class GatedStage(DecoderStage):
 class GatedDecoder(UNetDecoder):
     """A U-Net decoder in which the skip gates the coarser tensor; the options are those of `UNetDecoder`."""
 
-    Stage = GatedStage
+    stage_class = GatedStage

@@ -10,13 +10,13 @@ from torch import nn
 from unetzoo.components.spec import Spec
 from unetzoo.errors import ConfigError
 from unetzoo.nn import dims
-from unetzoo.nn.checkpointing import Stage
+from unetzoo.nn.checkpointing import CheckpointedStage
 from unetzoo.nn.convolution import ConvNormAct
 from unetzoo.nn.resampling import fit
 from unetzoo.nn.typing import Size
 
 
-class LinkNetStage(Stage):
+class LinkNetStage(CheckpointedStage):
     """1x1 convolution to a quarter of the channels, transposed 3x3, 1x1 convolution; then the skip is added."""
 
     def __init__(

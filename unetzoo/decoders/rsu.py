@@ -10,13 +10,13 @@ from typing_extensions import Unpack
 
 from unetzoo.blocks.rsu import RSU
 from unetzoo.errors import ConfigError
-from unetzoo.nn.checkpointing import Stage
+from unetzoo.nn.checkpointing import CheckpointedStage
 from unetzoo.nn.convolution import ConvOptions
 from unetzoo.nn.resampling import interpolate
 from unetzoo.nn.typing import Size
 
 
-class RSUDecoderStage(Stage):
+class RSUDecoderStage(CheckpointedStage):
     """Interpolation to the skip's size, concatenation, and a residual U-block."""
 
     def __init__(self, block: RSU) -> None:

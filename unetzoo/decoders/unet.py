@@ -13,7 +13,7 @@ from unetzoo.blocks.making import level_options, make_block
 from unetzoo.components.spec import Spec, name_of
 from unetzoo.errors import ConfigError
 from unetzoo.nn import dims
-from unetzoo.nn.checkpointing import Stage
+from unetzoo.nn.checkpointing import CheckpointedStage
 from unetzoo.nn.dropout import DropoutKind, last_levels, make_dropout
 from unetzoo.nn.merging import Merge
 from unetzoo.nn.resampling import Upsample, center_crop, fit, interpolate
@@ -22,7 +22,7 @@ from unetzoo.nn.typing import BlockFactory, Size
 Align = Literal["pad", "resize", "crop"]
 
 
-class DecoderStage(Stage):
+class DecoderStage(CheckpointedStage):
     """Upsampling to `up_channels`, merging with the skip if there is one, blocks and dropout.
 
     `skip_path` is the module that the skip passes, and `skip_channels` its output width.
@@ -119,7 +119,7 @@ class UNetDecoder(nn.Module):
             block does not take what it is given.
     """
 
-    Stage: type[DecoderStage] = DecoderStage
+    stage_class: type[DecoderStage] = DecoderStage
 
     def __init__(
         self,
@@ -166,7 +166,7 @@ class UNetDecoder(nn.Module):
         self.stages = nn.ModuleList()
         for index, probability in enumerate(last_levels(dropout, len(targets))):
             self.stages.append(
-                self.Stage(
+                self.stage_class(
                     wide_in,
                     skips[index] if index < len(skips) else None,
                     widths[index],

@@ -11,12 +11,12 @@ from torch import nn
 from unetzoo.blocks.conv import Conv
 from unetzoo.errors import ConfigError
 from unetzoo.nn import dims
-from unetzoo.nn.checkpointing import Stage
+from unetzoo.nn.checkpointing import CheckpointedStage
 from unetzoo.nn.typing import BlockFactory, Size
 from unetzoo.nn.unpooling import max_unpool_like
 
 
-class UnpoolingStage(Stage):
+class UnpoolingStage(CheckpointedStage):
     """Max unpooling at the maxima of the encoder's features, and blocks."""
 
     def __init__(self, factor: Sequence[int], blocks: Sequence[nn.Module]) -> None:

@@ -9,7 +9,7 @@ from timm.layers import StdConv2d
 from torch import nn
 from torch.nn import functional as F
 
-from unetzoo.nn.checkpointing import Stage
+from unetzoo.nn.checkpointing import CheckpointedStage
 
 WIDTHS = (256, 512, 1024)
 
@@ -22,7 +22,7 @@ def _norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(32, channels, eps=1e-6)
 
 
-class Bottleneck(Stage):
+class Bottleneck(CheckpointedStage):
     """Weight-standardized 1x1, 3x3 and 1x1 convolutions: (N, in_channels, H, W) to (N, out_channels, H, W / stride).
 
     Activated after the sum; where the shape changes, the shortcut is a convolution with one group per channel.

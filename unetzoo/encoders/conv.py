@@ -11,13 +11,13 @@ from unetzoo.blocks.double_conv import DoubleConv
 from unetzoo.components.spec import Spec
 from unetzoo.errors import ConfigError
 from unetzoo.nn import dims
-from unetzoo.nn.checkpointing import Stage
+from unetzoo.nn.checkpointing import CheckpointedStage
 from unetzoo.nn.dropout import DropoutKind, last_levels, make_dropout
 from unetzoo.nn.resampling import make_downsample
 from unetzoo.nn.typing import BlockFactory, Size
 
 
-class EncoderStage(Stage):
+class EncoderStage(CheckpointedStage):
     """Downsampling, blocks and dropout: (N, in_channels, *S) to (N, out_channels, *S / factor)."""
 
     def __init__(

@@ -11,12 +11,12 @@ from typing_extensions import Unpack
 from unetzoo.blocks.dense import DenseLayers
 from unetzoo.errors import ConfigError
 from unetzoo.nn import dims
-from unetzoo.nn.checkpointing import Stage
+from unetzoo.nn.checkpointing import CheckpointedStage
 from unetzoo.nn.convolution import ConvNormAct, ConvOptions, make_conv
 from unetzoo.nn.typing import Size
 
 
-class DenseStage(Stage):
+class DenseStage(CheckpointedStage):
     """A transition down, if any, and dense layers."""
 
     def __init__(self, down: nn.Module, layers: DenseLayers) -> None:

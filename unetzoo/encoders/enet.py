@@ -12,13 +12,13 @@ from unetzoo.components.spec import Spec
 from unetzoo.errors import ConfigError
 from unetzoo.nn import dims
 from unetzoo.nn.activation import make_activation
-from unetzoo.nn.checkpointing import Stage
+from unetzoo.nn.checkpointing import CheckpointedStage
 from unetzoo.nn.convolution import make_conv
 from unetzoo.nn.normalization import make_norm
 from unetzoo.nn.typing import Size
 
 
-class InitialStage(Stage):
+class InitialStage(CheckpointedStage):
     """Strided convolution and max pooling side by side (figure 2a): (N, in_channels, *S) to (N, channels, *S / 2)."""
 
     def __init__(self, in_channels: int, channels: int, *, ndim: int, norm: Spec, activation: Spec) -> None:
@@ -35,7 +35,7 @@ class InitialStage(Stage):
         return self.act(self.norm(torch.cat([self.conv(x), self.pool(x)], dim=1)))
 
 
-class BottleneckStage(Stage):
+class BottleneckStage(CheckpointedStage):
     """Bottlenecks in sequence."""
 
     def __init__(self, *bottlenecks: nn.Module) -> None:

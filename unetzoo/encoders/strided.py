@@ -11,12 +11,12 @@ from unetzoo.blocks.making import level_options, make_block
 from unetzoo.blocks.residual import Residual
 from unetzoo.errors import ConfigError
 from unetzoo.nn import dims
-from unetzoo.nn.checkpointing import Stage
+from unetzoo.nn.checkpointing import CheckpointedStage
 from unetzoo.nn.dropout import DropoutKind, last_levels, make_dropout
 from unetzoo.nn.typing import BlockFactory, Size
 
 
-class StridedStage(Stage):
+class StridedStage(CheckpointedStage):
     """Blocks of one level in a row, the first of them strided."""
 
     def __init__(self, blocks: Sequence[nn.Module], dropout: nn.Module) -> None:

@@ -12,13 +12,13 @@ from torch import nn
 from unetzoo.blocks.conv import Conv
 from unetzoo.errors import ConfigError
 from unetzoo.nn import dims
-from unetzoo.nn.checkpointing import Stage
+from unetzoo.nn.checkpointing import CheckpointedStage
 from unetzoo.nn.convolution import ConvNormAct
 from unetzoo.nn.dropout import DropoutKind, make_dropout
 from unetzoo.nn.typing import BlockFactory, Size
 
 
-class VGGStage(Stage):
+class VGGStage(CheckpointedStage):
     """Convolutions and max pooling: (N, in_channels, *S) to (N, out_channels, *S / 2), rounded up."""
 
     def __init__(self, convs: list[nn.Module], *, ndim: int) -> None:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from unetzoo.encoders.big_transfer import BigTransferResNet
 from unetzoo.errors import ConfigError
 from unetzoo.nn import dims
-from unetzoo.nn.checkpointing import Stage
+from unetzoo.nn.checkpointing import CheckpointedStage
 from unetzoo.nn.convolution import ConvNormAct
 from unetzoo.nn.resampling import fit, interpolate
 
@@ -36,7 +36,7 @@ class SelfAttention(nn.Module):
         return self.out(F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
 
 
-class TransformerBlock(Stage):
+class TransformerBlock(CheckpointedStage):
     """Pre-normalized attention and perceptron (Dosovitskiy et al., ICLR 2021, figure 1)."""
 
     def __init__(self, channels: int, heads: int, hidden: int, dropout: float) -> None:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from unetzoo.inference.planning import plan_exact
     from unetzoo.inference.predictor import Prediction, Predictor
+    from unetzoo.inference.run.tta import TestTimeAugmentation
     from unetzoo.inference.tiled import predict_tiled
-    from unetzoo.inference.tta import TestTimeAugmentation
 
 _LOCATIONS = {
     "Prediction": "unetzoo.inference.predictor",
     "Predictor": "unetzoo.inference.predictor",
-    "TestTimeAugmentation": "unetzoo.inference.tta",
+    "TestTimeAugmentation": "unetzoo.inference.run.tta",
     "plan_exact": "unetzoo.inference.planning",
     "predict_tiled": "unetzoo.inference.tiled",
 }

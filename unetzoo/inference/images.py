@@ -13,7 +13,7 @@ import torch
 
 from unetzoo.errors import InputError
 from unetzoo.images.reading import NIFTI, TIFF, read_pixels, suffix_of
-from unetzoo.inference.geometry import Window, index
+from unetzoo.inference.plan.geometry import Window, index
 from unetzoo.preprocessing import as_array
 
 Channels = Literal["first", "last", "none"]

@@ -15,8 +15,8 @@ import numpy as np
 from unetzoo.applied import Classes
 from unetzoo.errors import InputError
 from unetzoo.files import replacing
-from unetzoo.inference.geometry import Window, index
 from unetzoo.inference.images import Geometry, Image
+from unetzoo.inference.plan.geometry import Window, index
 
 WINDOWED = (".npy", ".tif", ".tiff", ".zarr")
 

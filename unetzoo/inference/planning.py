@@ -8,13 +8,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from unetzoo.analysis.reach import Probe, Strips, measure_halo, probe_width
+from unetzoo.analysis.recording import Recording, record
+from unetzoo.analysis.replay import replay
+from unetzoo.analysis.stages import TilingStage, make_schedule
 from unetzoo.errors import ConfigError
-from unetzoo.inference.evaluation import empty_like_parameters, evaluating
-from unetzoo.inference.exact import ExactPlan, ExactRunner, Read, core_of, tile_at
-from unetzoo.inference.geometry import Tile, index, round_up
-from unetzoo.inference.receptive import Probe, fill_strips, measure_halo, probe_width
-from unetzoo.inference.schedule import Stage, make_schedule
-from unetzoo.inference.staging import Recording, record, replay
+from unetzoo.inference.plan.exact import ExactPlan, core_of, tile_at
+from unetzoo.inference.plan.geometry import Tile, index, round_up
+from unetzoo.inference.run.exact import ExactRunner, Read
+from unetzoo.nn.evaluation import empty_like_parameters, evaluating
 
 CANDIDATES: tuple[tuple[int, ...], ...] = ((), (8,), (16,), (4,), (2,))
 ACCEPTED_WORK = 2.5  # times the pixels of the image; more is taken only where nothing else is possible
@@ -22,9 +24,14 @@ TOLERANCE = 1e-3  # of the largest value; a tile that misses a part of what it n
 
 
 def plan_exact(
-    network: nn.Module, in_channels: int, tile: Sequence[int], *, splits: Sequence[int] | None = None
+    network: nn.Module,
+    in_channels: int,
+    tile: Sequence[int],
+    *,
+    splits: Sequence[int] | None = None,
+    size: Sequence[int] | None = None,
 ) -> ExactPlan:
-    """Measures a network and decides how to tile it; one plan serves images of every size.
+    """Measures a network and decides how to tile it; one plan serves images of all sizes that leave one remainder.
 
     Args:
         network: `(N, C, *spatial)` to one tensor of logits of the same size.
@@ -33,24 +40,52 @@ def plan_exact(
         splits: strides at which the maps are divided into levels, increasing; maps beyond the last are computed on the
             whole image, and without any split all on tiles. Unless given, the first of none, 8, 16, 4 and 2 whose tiles
             see at most 2.5 times the pixels of the image, or else the one whose tiles see least.
+        size: of the images, where it is no multiple of the network's strides.
 
     Raises:
         ConfigError: no such plan exists, and why; or its tiles would be all halo.
     """
+    like = empty_like_parameters(network)
+    sizes = ((256, 384), (384, 256)) if len(tile) == 2 else ((64, 96, 128), (96, 128, 64))
     with evaluating(network):
-        return _best_plan(network, in_channels, tile, splits, empty_like_parameters(network))
+        recording = record(network, in_channels, sizes, like)
+        remainder = recording.remainder_of(size or sizes[0])
+        if not any(remainder):
+            return _best_plan(network, recording, tile, splits, like)
+        first, second = (tuple(n + rest for n, rest in zip(each, remainder, strict=True)) for each in sizes)
+        try:
+            recording = record(network, in_channels, (first, second), like, remainder)
+            return _best_plan(network, recording, tile, splits, like)
+        except (RuntimeError, ValueError) as error:  # whatever a network refuses a size with
+            raise ConfigError(
+                f"{tuple(size or ())} is no multiple of the model's stride {recording.align}, and there: {error}; "
+                "use mirror_ends=True for the result of the image mirrored up to one, or mode='blend'"
+            ) from error
+
+
+def plan_for(network: nn.Module, plan: ExactPlan, tile: Sequence[int], size: Sequence[int]) -> ExactPlan:
+    """The plan itself, or the one with its splits for images of this size, found once for each remainder."""
+    remainder = plan.recording.remainder_of(size)
+    if remainder == plan.recording.remainder:
+        return plan
+    if remainder not in plan.others:
+        plan.others[remainder] = plan_exact(network, plan.recording.in_channels, tile, splits=plan.splits, size=size)
+    return plan.others[remainder]
 
 
 def _best_plan(
-    network: nn.Module, in_channels: int, tile: Sequence[int], splits: Sequence[int] | None, like: Tensor
+    network: nn.Module,
+    recording: Recording,
+    tile: Sequence[int],
+    splits: Sequence[int] | None,
+    like: Tensor,
 ) -> ExactPlan:
-    sizes = ((256, 384), (384, 256)) if len(tile) == 2 else ((64, 96, 128), (96, 128, 64))
-    recording = record(network, in_channels, sizes, like)
+    in_channels = recording.in_channels
     result = recording.operations[recording.output]
-    if not result.aligned or result.strides != (1,) * len(tile):
+    if result.strides != (1,) * len(tile) or any(result.surplus):
         raise ConfigError(
-            f"exact tiling is not possible: the network makes {tuple(result.shapes[0][2:])} of {sizes[0]} pixels; "
-            "use mode='mirror' for unpadded convolutions"
+            f"exact tiling is not possible: the network's result has strides {result.strides} and "
+            f"{result.surplus} pixels beyond the image's; use mode='mirror' for unpadded convolutions"
         )
     best: tuple[float, ExactPlan] | None = None
     failures = []
@@ -67,7 +102,7 @@ def _best_plan(
             break
     if best is None:
         raise ConfigError("exact tiling is not possible; " + "; ".join(failures))
-    if not is_exact_at(network, best[1], in_channels, (0,) * len(tile), like):
+    if not _is_exact(network, best[1], in_channels, like):
         raise ConfigError(
             "exact tiling is not possible: the network's result depends on where a tile lies, as with "
             "align_corners=True or absolute positions; use mode='blend'"
@@ -75,21 +110,20 @@ def _best_plan(
     return best[1]
 
 
-def is_exact_at(network: nn.Module, plan: ExactPlan, in_channels: int, surplus: Sequence[int], like: Tensor) -> bool:
+def _is_exact(network: nn.Module, plan: ExactPlan, in_channels: int, like: Tensor) -> bool:
     """Whether tiles give what the whole image gives, tried on long, narrow random images.
 
     Args:
         network: the planned one.
         plan: of it.
         in_channels: of the images.
-        surplus: pixels along each axis by which the image's size exceeds a multiple of the recording's `align`.
         like: a tensor of the device and type to use.
     """
     align = plan.recording.align
     core = tuple(probe_width(align, axis) for axis in range(len(align)))
     tile = tuple(c + 2 * margin for c, margin in zip(core, plan.halo, strict=True))
     for axis in range(len(align)):
-        shape = [c + extra for c, extra in zip(core, surplus, strict=True)]
+        shape = [c + extra for c, extra in zip(core, plan.recording.remainder, strict=True)]
         shape[axis] += round_up(2 * plan.halo[axis] + core[axis], align[axis])
         generator = torch.Generator().manual_seed(0)
         image = torch.randn(1, in_channels, *shape, generator=generator).to(like)
@@ -124,13 +158,12 @@ def _plan(
     align = recording.align
     if not splits:
 
-        def run(shape: tuple[int, ...], axis: int, strip: int) -> list[tuple[Tensor, tuple[int, ...]]]:
+        def run(shape: tuple[int, ...], strips: Strips) -> list[tuple[Tensor, tuple[int, ...]]]:
             with torch.inference_mode():
-                probe = fill_strips(like.new_empty(1, in_channels, *shape), axis, strip)
-                logits = network(probe)
+                logits = network(strips.fill(like.new_empty(1, in_channels, *shape)))
             return [(logits, (1,) * len(shape))]
 
-        return ExactPlan(recording, (), (measure_halo(run, align, tile),), ())
+        return ExactPlan(recording, (), (measure_halo(run, align, tile, recording.remainder),), ())
     stages = make_schedule(recording, splits)
     halos = []
     for stage in stages:
@@ -138,25 +171,24 @@ def _plan(
             halos.append((0,) * len(align))
         else:
             probe = _stage_probe(network, recording, stage, in_channels, like)
-            halos.append(measure_halo(probe, align, tile_at(stage.level, tile)))
+            halos.append(measure_halo(probe, align, tile_at(stage.level, tile), recording.remainder))
     return ExactPlan(recording, tuple(stages), tuple(halos), splits)
 
 
-def _stage_probe(network: nn.Module, recording: Recording, stage: Stage, in_channels: int, like: Tensor) -> Probe:
+def _stage_probe(network: nn.Module, recording: Recording, stage: TilingStage, in_channels: int, like: Tensor) -> Probe:
     """The stage on a probe whose image and stored maps are NaN in the strips."""
 
-    def run(shape: tuple[int, ...], axis: int, strip: int) -> list[tuple[Tensor, tuple[int, ...]]]:
+    def run(shape: tuple[int, ...], strips: Strips) -> list[tuple[Tensor, tuple[int, ...]]]:
         def given(number: int) -> list[Tensor] | None:
             if number not in stage.reads:
                 return None
             operation = recording.operations[number]
             if operation.strides is None:
                 return [like.new_zeros(whole) for whole in operation.shapes]
-            spatial = [length // stride for length, stride in zip(shape, operation.strides, strict=True)]
-            maps = [like.new_empty(1, whole[1], *spatial) for whole in operation.shapes]
-            return [fill_strips(values, axis, strip // operation.strides[axis]) for values in maps]
+            maps = [like.new_empty(1, whole[1], *operation.map_size(shape)) for whole in operation.shapes]
+            return [strips.fill(values, operation.strides[strips.axis]) for values in maps]
 
-        image = fill_strips(like.new_empty(1, in_channels, *shape), axis, strip)
+        image = strips.fill(like.new_empty(1, in_channels, *shape))
         results = replay(network, recording, image, wanted=stage.wanted, targets=stage.targets, given=given)
         return [
             (values, strides)
@@ -174,6 +206,6 @@ def _work(plan: ExactPlan, tile: Sequence[int]) -> float:
     for level, halo in zip([stage.level for stage in plan.stages] or [0], plan.halos, strict=True):
         if level is not None:
             seen = tile_at(level, tile)
-            core = core_of(halo, seen, plan.recording.align)
+            core = core_of(plan, halo, seen)
             most = max(most, math.prod(edge / kept for edge, kept in zip(seen, core, strict=True)))
     return most

@@ -15,19 +15,19 @@ from torch import Tensor, nn
 
 from unetzoo.applied import Classes
 from unetzoo.errors import ConfigError, InputError
-from unetzoo.inference.exact import ExactPlan
-from unetzoo.inference.geometry import Window, index
 from unetzoo.inference.images import Geometry, Image, open_source
 from unetzoo.inference.outputs import Output, WritableArray, is_windowed, write_labels
+from unetzoo.inference.plan.exact import ExactPlan
+from unetzoo.inference.plan.geometry import Window, index
 from unetzoo.inference.planning import plan_exact
+from unetzoo.inference.run.tta import Symmetries, TestTimeAugmentation
 from unetzoo.inference.tiled import DEFAULT_TILE, Kind, Mode, predict_tiled
-from unetzoo.inference.tta import Symmetries, TestTimeAugmentation
 from unetzoo.network import DenseModel
 from unetzoo.preprocessing import Preprocessing, Statistics
 from unetzoo.pretrained import from_pretrained
 
 Labels = npt.NDArray[np.unsignedinteger]
-STRIP = 1 << 22  # pixels that are read at once where an image is only looked through
+STRIP = 1 << 20  # pixels that are read at once where an image is only looked through
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class Predictor:
         mode: as in `predict_tiled`; default: `exact`, or `mirror` for networks of unpadded convolutions.
         tile: tile size in pixels, one number or one for each axis; default: 1024, or 160 for volumes.
         overlap: of neighboring tiles, as a fraction, for `blend`.
+        mirror_ends: for `exact`; extend images whose size is no multiple of the model's stride, as in `predict_tiled`.
         tta: test-time augmentation: `flips`, `all`, or a `TestTimeAugmentation` around the model.
         device: default: where the model is; for a loaded one, a GPU if there is one.
         batch_size: tiles in one run of the model.
@@ -79,6 +80,7 @@ class Predictor:
         mode: Mode | None = None,
         tile: int | Sequence[int] | None = None,
         overlap: float = 0.5,
+        mirror_ends: bool = False,
         tta: Symmetries | TestTimeAugmentation | None = None,
         device: str | torch.device | None = None,
         batch_size: int = 1,
@@ -99,6 +101,7 @@ class Predictor:
         self.mode: Mode = mode or ("mirror" if any(model.capabilities.margin) else "exact")
         self.tile = DEFAULT_TILE[model.ndim] if tile is None else tile
         self.overlap = overlap
+        self.mirror_ends = mirror_ends
         self.batch_size = batch_size
         if isinstance(tta, str):
             tta = None if tta == "none" else TestTimeAugmentation(model, symmetries=tta)
@@ -171,6 +174,7 @@ class Predictor:
             tile=self.tile,
             overlap=self.overlap,
             plan=self._planned(shape),
+            mirror_ends=self.mirror_ends,
             batch_size=self.batch_size,
             prepare=raw.normalize if raw is not None else None,
             tta=self.tta,

@@ -15,19 +15,20 @@ import torch
 from torch import Tensor, nn
 
 from unetzoo.errors import ConfigError
-from unetzoo.inference.evaluation import empty_like_parameters, evaluating
-from unetzoo.inference.exact import ExactPlan, ExactRunner
-from unetzoo.inference.geometry import Tile, Window, index, round_up
 from unetzoo.inference.images import ArrayLike, Channels, Image, open_image
 from unetzoo.inference.outputs import Output, WritableArray
-from unetzoo.inference.planning import is_exact_at, plan_exact
-from unetzoo.inference.tta import TestTimeAugmentation
-from unetzoo.inference.whole import WholeRunner
-from unetzoo.inference.windows import BlendRunner, MirrorRunner, fitting_tile
+from unetzoo.inference.plan.exact import ExactPlan
+from unetzoo.inference.plan.geometry import Tile, Window, index, round_up
+from unetzoo.inference.planning import plan_exact, plan_for
+from unetzoo.inference.run.exact import ExactRunner
+from unetzoo.inference.run.tta import TestTimeAugmentation
+from unetzoo.inference.run.whole import WholeRunner
+from unetzoo.inference.run.windows import BlendRunner, MirrorRunner, fitting_tile
+from unetzoo.nn.evaluation import empty_like_parameters, evaluating
 
 Mode = Literal["exact", "mirror", "blend"]
 Kind = Literal["logits", "probabilities", "labels"]
-Progress = Callable[[int, int], None]
+TileProgress = Callable[[int, int], None]
 DEFAULT_TILE = {2: 1024, 3: 160}
 COMMON_STRIDE = 32
 
@@ -53,6 +54,7 @@ def predict_tiled(
     overlap: float = 0.5,
     split: int | Sequence[int] | None = None,
     plan: ExactPlan | None = None,
+    mirror_ends: bool = False,
     batch_size: int = 1,
     channels: Channels | None = None,
     prepare: Callable[[Tensor], Tensor] | None = None,
@@ -60,7 +62,7 @@ def predict_tiled(
     output: Kind = "logits",
     out: WritableArray | str | PathLike[str] | None = None,
     resume: bool = False,
-    progress: bool | Progress = False,
+    progress: bool | TileProgress = False,
 ) -> WritableArray:
     """Runs a model on an image or volume of any size and returns the whole prediction.
 
@@ -70,9 +72,8 @@ def predict_tiled(
       tiles with a halo as wide as that, which is measured. One that sees far, as every deep encoder does, is run in
       stages: its fine maps on tiles, its coarse ones, a small part of the memory, on the whole image. An image that
       fits one tile is given to the model as it is, unless `plan` or `split` says otherwise. Refused where no tiling
-      is exact: normalization by the image's own statistics, or attention over fine maps. Where the size is no
-      multiple of the model's stride and tiles cannot follow what the model does there, the image is mirrored at its
-      ends up to one, and the result is that of the mirrored image.
+      is exact: normalization by the image's own statistics, or attention over fine maps. So are sizes off the model's
+      stride where what the model does there depends on the whole size, unless `mirror_ends` is set.
     - `mirror` is the overlap-tile strategy of the U-Net paper: the image is mirrored at its borders, and the part of
       each tile further than `halo` from its edge is kept. The mode for networks of unpadded convolutions.
     - `blend` averages overlapping windows with Gaussian weights. Works with any model; approximate.
@@ -89,6 +90,8 @@ def predict_tiled(
             less memory and more time. So do several, such as `(16, 32)`: maps between them are computed on larger
             tiles, and only those beyond the last on the whole image. Default: chosen by measurement.
         plan: for `exact`; what `plan_exact` found for this model and a tile no larger, to measure once for many images.
+        mirror_ends: for `exact`; extend an image whose size is no multiple of the model's stride by its mirror image up
+            to one. The result is that of the extended image, cropped: near those ends it differs from `model(image)`.
         batch_size: tiles in one run.
         channels: where the image's channel axis is; see `open_image`.
         prepare: turns a float32 tile `(N, C, *spatial)` on the model's device into what the model takes, pixel by
@@ -118,7 +121,7 @@ def predict_tiled(
     read = _Reader(picture, empty_like_parameters(model), prepare)
     with evaluating(network):
         if mode == "exact":
-            runner, num_classes = _exact(model, network, read, edges, split, plan, batch_size)
+            runner, num_classes = _exact(model, network, read, edges, split, plan, mirror_ends, batch_size)
         elif mode == "mirror":
             runner, num_classes = _mirror(network, read, edges, halo, batch_size)
         elif mode == "blend":
@@ -170,25 +173,24 @@ def _exact(
     tile: Sequence[int],
     split: int | Sequence[int] | None,
     plan: ExactPlan | None,
+    mirror_ends: bool,
     batch_size: int,
 ) -> tuple[Runner, int]:
     if plan is None and split is None and all(n <= edge for n, edge in zip(read.image.shape, tile, strict=True)):
         whole = WholeRunner(network, read, read.image.shape)
         return whole, len(whole.logits)
-    in_channels = _in_channels(read)
+    in_channels, shape = _in_channels(read), tuple(read.image.shape)
+    if plan is not None and split is not None:
+        raise ConfigError("split and plan were both given; a plan has its splits")
     if plan is None:
         splits = ((split,) if split else ()) if isinstance(split, int) else split
-        plan = plan_exact(model, in_channels, tile, splits=splits)
-    elif split is not None:
-        raise ConfigError("split and plan were both given; a plan has its splits")
+        plan = plan_exact(model, in_channels, tile, splits=splits, size=None if mirror_ends else shape)
     if plan.stages and network is not model:
         raise ConfigError("test-time augmentation is not exact in stages, which this model needs; use mode='blend'")
-    align = plan.recording.align
-    shape = read.image.shape
-    surplus = [length % a for length, a in zip(shape, align, strict=True)]
-    if any(surplus) and (plan.stages or not is_exact_at(model, plan, in_channels, surplus, read.like)):
-        shape = tuple(round_up(length, a) for length, a in zip(shape, align, strict=True))
+    if mirror_ends:
+        shape = tuple(round_up(length, a) for length, a in zip(shape, plan.recording.align, strict=True))
     num_classes = plan.recording.operations[plan.recording.output].shapes[0][1]
+    plan = plan_for(model, plan, tile, shape)
     return ExactRunner(network, plan, read, shape, tile, batch_size), num_classes
 
 
@@ -257,7 +259,7 @@ def _identity(model: nn.Module, image: Image, settings: list[object]) -> str:
 
 
 @contextmanager
-def _reporting(progress: bool | Progress, total: int) -> Iterator[Callable[[], None]]:
+def _reporting(progress: bool | TileProgress, total: int) -> Iterator[Callable[[], None]]:
     """What the runner calls after every batch."""
     if progress is True:
         from rich.progress import Progress as Bar

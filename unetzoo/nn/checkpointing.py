@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 
-class Stage(nn.Module):
+class CheckpointedStage(nn.Module):
     """A module that can trade time for memory; parts build their levels from it.
 
     `set_gradient_checkpointing(True)` keeps only the stage's inputs during training (Chen et al., "Training deep
@@ -33,7 +33,7 @@ class Stage(nn.Module):
 
 
 def checkpointing(modules: Iterable[nn.Module]) -> AbstractContextManager[None]:
-    """Within the context each of `modules`, which need not be stages, keeps only its inputs as a `Stage` does."""
+    """Within the context each of `modules`, of any class, keeps only its inputs as a `CheckpointedStage` does."""
     chosen = list(modules) if torch.is_grad_enabled() else []
     return _replaced_forwards(chosen) if chosen else nullcontext()  # which torch 2.6 can compile
 

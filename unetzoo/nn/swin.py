@@ -8,10 +8,10 @@ import torch
 from timm.models.swin_transformer import SwinTransformerBlock
 from torch import nn
 
-from unetzoo.nn.checkpointing import Stage
+from unetzoo.nn.checkpointing import CheckpointedStage
 
 
-class SwinStage(Stage):
+class SwinStage(CheckpointedStage):
     """Blocks that attend within windows, every second one within shifted windows: (N, H, W, channels) to the same.
 
     `resolution` is the side that the stage has at the model's own image size: a window is no larger, and where it is

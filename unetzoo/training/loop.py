@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from unetzoo.errors import ConfigError, TrainingError
-from unetzoo.inference.evaluation import evaluating
+from unetzoo.nn.evaluation import evaluating
 from unetzoo.pretrained import from_pretrained
 from unetzoo.training.data import RandomCrops, load_data
 from unetzoo.training.determinism import deterministic, seed_everything

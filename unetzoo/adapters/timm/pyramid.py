@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from unetzoo.nn.checkpointing import Stage
+from unetzoo.nn.checkpointing import CheckpointedStage
 from unetzoo.nn.convolution import make_conv
 from unetzoo.nn.normalization import ChannelLayerNorm
 
 STRIDES = (4, 8, 16, 32)
 
 
-class PyramidLevel(Stage):
+class PyramidLevel(CheckpointedStage):
     """Brings features (N, in_channels, H, W) of stride `source` to stride `target`, both powers of two.
 
     Transposed convolutions by two, halving the channels each (with layer normalization and GELU between them), or

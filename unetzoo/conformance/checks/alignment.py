@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from unetzoo.analysis.operations import Operations
+from unetzoo.analysis.paths import GLOBAL, path_gradients
 from unetzoo.capabilities import Axes
 from unetzoo.conformance.definition.check import EVAL, check
 from unetzoo.conformance.definition.context import Context
 from unetzoo.conformance.definition.outcomes import Measurement, expect
-from unetzoo.conformance.measuring.paths import GLOBAL, path_gradients
 from unetzoo.conformance.measuring.reach import long_image, period, radius_along, shift_error
-from unetzoo.conformance.measuring.tracing import Operations
 
 LITTLE, MOST = 0.2, 0.6
 """Shares of what one output pixel depends on more than others do."""

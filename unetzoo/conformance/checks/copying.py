@@ -170,7 +170,7 @@ def check_changed_roundtrip(ctx: Context) -> Measurement | None:
 def _roundtrips(
     ctx: Context, changes: Sequence[tuple[str, tuple[int, ...]]], **options: object
 ) -> Iterator[Measurement]:
-    model = ctx.eval_model(dtype=torch.float32, **options).cpu()  # type: ignore[arg-type]
+    model = ctx.build(**options)  # type: ignore[arg-type]
     weights = ctx.build(seed=1, **options).state_dict()  # type: ignore[arg-type]
     classes, done = ctx.num_classes, f"{options} and " if options else ""
     for name, value in changes:
@@ -181,19 +181,26 @@ def _roundtrips(
             method(*([weights] if name == "load_state_dict" else value))
         except (NotImplementedError, ConfigError):
             continue  # a base class has the method for all, and this network refuses it
-        classes = int(value[0]) if name.startswith("reset_") else classes
         done += f"{name}({', '.join(map(str, value))})"
-        model.eval()
-        outputs = _every_output(ctx, model, classes, done)
+        x = ctx.input(dtype=torch.float32).cpu()
+        if name.startswith("reset_"):
+            classes = int(value[0])
+            with torch.no_grad(), blame(f"a training forward after {done}"):
+                widths = [out.shape[1] for out in ctx.outputs(copy.deepcopy(model).train(), x)]
+            wrong = [width for width in widths if width != classes]
+            expect(not wrong, f"after {done} a training output has {wrong[:1]} channels, expected {classes}")
         folder = ctx.tmp_path / f"{len(options)}{len(done)}"
         with blame(f"saving and loading after {done}", "The change is not in what was saved, or has renamed the keys"):
             load = _save(model, folder)
             if load is not None:
                 twin = load(folder)
             else:
-                twin = ctx.train_model(dtype=torch.float32, seed=2, num_classes=classes, **options).cpu()  # type: ignore[arg-type]
+                twin = ctx.build(seed=2, num_classes=classes, **options)  # type: ignore[arg-type]
                 twin.load_state_dict(model.state_dict())
-        yield _agree_with(ctx, twin, outputs, f"the output, saved and loaded after {done},")
+        with torch.no_grad():
+            pairs = zip(ctx.outputs(twin.eval(), x), ctx.outputs(model.eval(), x), strict=True)
+        what = f"the output, saved and loaded after {done},"
+        yield from (agree(a, b, 1e-5, what, "Keep what the change sets in the configuration") for a, b in pairs)
         model, done = twin, f"{done}, saved and loaded, then "
 
 
@@ -206,27 +213,6 @@ _CHANGES: tuple[Change, ...] = (
     ("reset_head", (5,)),
     ("reset_classifier", (5,)),
 )
-
-
-@torch.no_grad()
-def _every_output(ctx: Context, model: nn.Module, classes: int, case: str) -> list[Tensor]:
-    """The eval outputs, once those of training mode, of deep supervision too, have been held to the classes."""
-    x = ctx.input(dtype=torch.float32).cpu()
-    with blame(f"a forward after {case}"):
-        for out in ctx.outputs(copy.deepcopy(model).train(), x):
-            expect(
-                out.shape[1] == classes, f"after {case} a training output has {out.shape[1]} channels, not {classes}"
-            )
-        return ctx.outputs(model, x)
-
-
-@torch.no_grad()
-def _agree_with(ctx: Context, model: nn.Module, outputs: list[Tensor], what: str) -> Measurement:
-    model.eval()
-    pairs = zip(ctx.outputs(model, ctx.input(dtype=torch.float32).cpu()), outputs, strict=True)
-    found = worst(agree(a, b, 1e-5, what, "Keep what the change sets in the configuration") for a, b in pairs)
-    assert found is not None
-    return found
 
 
 def _save(model: nn.Module, folder: Path) -> Callable[[Path], nn.Module] | None:

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
+from unetzoo.analysis.operations import ModuleTrace, Operations
 from unetzoo.conformance.definition.check import EVAL, MODES, check
 from unetzoo.conformance.definition.context import Context
 from unetzoo.conformance.definition.outcomes import CheckFailed, Measurement, agree, expect, worst
 from unetzoo.conformance.measuring.failure import describe
 from unetzoo.conformance.measuring.sandbox import GlobalState, seed_generators
 from unetzoo.conformance.measuring.shapes import REFUSALS
-from unetzoo.conformance.measuring.tracing import ModuleTrace, Operations, listing
+from unetzoo.conformance.measuring.tracing import listing
 
 MOST_INTERRUPTS = 16
 

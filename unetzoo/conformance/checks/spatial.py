@@ -7,11 +7,11 @@ import math
 import torch
 from torch import Tensor, nn
 
+from unetzoo.analysis.paths import GLOBAL, path_spectrum
 from unetzoo.capabilities import Axes, Capabilities
 from unetzoo.conformance.definition.check import EVAL, check
 from unetzoo.conformance.definition.context import Context
 from unetzoo.conformance.definition.outcomes import CheckFailed, Measurement, agree, expect, worst
-from unetzoo.conformance.measuring.paths import GLOBAL, path_spectrum
 from unetzoo.conformance.measuring.reach import extent, period, shift_error, space
 
 LONG = {1: 1100, 2: 1100, 3: 160}

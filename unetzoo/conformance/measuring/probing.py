@@ -9,10 +9,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from unetzoo.analysis.paths import GLOBAL, map_stride, path_spectrum
 from unetzoo.capabilities import Axes, Capabilities
 from unetzoo.conformance.definition.context import Builder, perturb_parameters, tensors_in, warm_statistics
 from unetzoo.conformance.definition.outcomes import CheckFailed
-from unetzoo.conformance.measuring.paths import GLOBAL, map_stride, path_spectrum
 from unetzoo.conformance.measuring.reach import affordable, long_image, period, receptive_field, shift_error, space
 
 FIRST_SIZES = {1: (64, 128, 256, 32, 16), 2: (64, 96, 128, 224, 256, 188, 572, 32, 16), 3: (32, 48, 64, 96, 128, 16)}

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from unetzoo.analysis.operations import Operations
 from unetzoo.capabilities import Axes, Capabilities
 from unetzoo.conformance.definition.context import tensors_in
-from unetzoo.conformance.measuring.tracing import Operations
 
 SIDES = {1: (128, 256, 512, 1024), 2: (64, 128, 192, 256, 384), 3: (32, 48, 64)}
 LENGTHS = (64, 128, 256, 512)

@@ -3,75 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FunctionType
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.hooks import RemovableHandle
 
+from unetzoo.analysis.operations import ModuleTrace, Operations
 from unetzoo.conformance.definition.outcomes import CheckFailed, NotApplicable, Unavailable
 from unetzoo.conformance.measuring.failure import describe
-
-
-class ModuleTrace:
-    """Follows the calls of a network's modules while its `with` block runs."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self._model = model
-        self._names = {id(module): name for name, module in model.named_modules()}
-        self._running: list[nn.Module] = []
-        self._handles: list[RemovableHandle] = []
-
-    def __enter__(self) -> ModuleTrace:
-        for module in self._model.modules():
-            self._handles.append(module.register_forward_pre_hook(self._enter))
-            self._handles.append(module.register_forward_hook(self._leave))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for handle in self._handles:
-            handle.remove()
-
-    def _enter(self, module: nn.Module, _: object) -> None:
-        self._running.append(module)
-
-    def _leave(self, module: nn.Module, _: object, __: object) -> None:
-        while self._running and self._running.pop() is not module:
-            pass
-
-    @property
-    def path(self) -> str:
-        """Dotted name of the innermost running module; empty for the network itself and outside of any forward."""
-        return self._names[id(self._running[-1])] if self._running else ""
-
-    @property
-    def where(self) -> str:
-        """The innermost running module, for a message."""
-        return f"{self.path!r} ({type(self._running[-1]).__name__})" if self.path else "the network's own forward"
-
-
-class Operations(TorchDispatchMode):
-    """Shows `look` each of torch's operations that run in its `with` block: the arguments and the result."""
-
-    def __init__(self, look: Callable[[object, tuple[Any, ...], object], None]) -> None:
-        super().__init__()
-        self._look = look
-
-    def __torch_dispatch__(
-        self,
-        func: Callable[..., object],
-        types: object,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, object] | None = None,
-    ) -> object:
-        result = func(*args, **(kwargs or {}))
-        self._look(func, args, result)
-        return result
 
 
 def other_floats(model: nn.Module, x: Tensor, allowed: Sequence[str] = ()) -> list[str]:

@@ -16,7 +16,7 @@ from unetzoo.conformance.runner.isolation import run_isolated
 from unetzoo.conformance.runner.session import make_session
 from unetzoo.conformance.runner.subject import ModelLike
 
-Progress: TypeAlias = Callable[[str, Result], None]
+ResultCallback: TypeAlias = Callable[[str, Result], None]
 
 
 def check_model(
@@ -37,7 +37,7 @@ def check_model(
     seed: int = 0,
     isolate: bool = False,
     memory_limit: float | None = None,
-    progress: Progress | None = None,
+    progress: ResultCallback | None = None,
 ) -> Report:
     """Hold a network to the contract, check by check, and report what was found.
 

@@ -14,7 +14,7 @@ from unetzoo.training.data.config import DataConfig
 from unetzoo.training.data.errors import DataError
 from unetzoo.training.data.layout import find_entries
 from unetzoo.training.data.samples import SegmentationFolder
-from unetzoo.training.data.verifying import Progress, verify
+from unetzoo.training.data.verifying import FileProgress, verify
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def _unchanged(images: Tensor) -> Tensor:
 def load_data(
     config: DataConfig,
     splits: str | Sequence[str] | None = None,
-    progress: Progress | None = None,
+    progress: FileProgress | None = None,
     preprocessing: Preprocessing | None = None,
 ) -> SegmentationData:
     """Find the files of a data set, read every one of them, and return its splits.

@@ -11,7 +11,7 @@ from unetzoo.errors import InputError
 from unetzoo.training.data.config import DataConfig
 from unetzoo.training.data.samples import SegmentationFolder
 
-Progress = Callable[[int, int], None]
+FileProgress = Callable[[int, int], None]
 
 
 class _Facts(NamedTuple):
@@ -22,7 +22,7 @@ class _Facts(NamedTuple):
 
 
 def verify(
-    splits: Mapping[str, SegmentationFolder], problems: list[str], progress: Progress | None = None
+    splits: Mapping[str, SegmentationFolder], problems: list[str], progress: FileProgress | None = None
 ) -> tuple[int, bool]:
     """Read every sample, and add what is wrong with one of them or with all to `problems`.
 

@@ -5,26 +5,45 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from unetzoo.errors import ConfigError
 
-Probe = Callable[[tuple[int, ...], int, int], Sequence[tuple[Tensor, tuple[int, ...]]]]
+
+@dataclass(frozen=True)
+class Strips:
+    """The ends of an axis of a probe that are filled with NaN: before `first`, and from `last` on."""
+
+    axis: int
+    first: int
+    last: int
+
+    def fill(self, values: Tensor, stride: int = 1) -> Tensor:
+        """Zeros of the shape of `values`, a map of this stride, with NaN in the strips."""
+        filled = torch.zeros_like(values).movedim(self.axis + 2, 0)
+        filled[: self.first // stride] = torch.nan
+        filled[self.last // stride :] = torch.nan
+        return filled.movedim(0, self.axis + 2)
 
 
-def measure_halo(run: Probe, align: Sequence[int], tile: Sequence[int]) -> tuple[int, ...]:
+Probe = Callable[[tuple[int, ...], Strips], Sequence[tuple[Tensor, tuple[int, ...]]]]
+
+
+def measure_halo(run: Probe, align: Sequence[int], tile: Sequence[int], remainder: Sequence[int]) -> tuple[int, ...]:
     """The halo along each axis that keeps a tile's core free of what lies outside the tile.
 
     Filling a strip at both ends of a long, narrow probe with NaN shows how far the strip reaches, whatever the weights:
     convolution, pooling, interpolation and activations all pass NaN on, and nothing else makes one.
 
     Args:
-        run: called with a probe's shape, the axis, and the width of the strips in pixels; fills the strips with NaN in
-            everything it reads and returns its results, each with its strides against the image.
+        run: called with a probe's shape and strips; fills the strips with NaN in everything it reads and returns its
+            results, each with its strides against the image.
         align: along each axis the multiple that windows start at and halos are rounded up to.
         tile: what one run shall see; the probe is a little longer.
+        remainder: pixels by which the probe's sides exceed multiples of `align`; they belong to the strip.
 
     Raises:
         ConfigError: the strips reach all of the tile.
@@ -32,10 +51,13 @@ def measure_halo(run: Probe, align: Sequence[int], tile: Sequence[int]) -> tuple
     halo = []
     for axis, (step, edge) in enumerate(zip(align, tile, strict=True)):
         length = max(-(-edge // step) * step, probe_width(align, axis)) + 2 * step
-        shape = tuple(length if other == axis else probe_width(align, other) for other in range(len(align)))
+        shape = tuple(
+            (length if other == axis else probe_width(align, other)) + rest for other, rest in enumerate(remainder)
+        )
+        strips = Strips(axis, step, length - step)
         with direct_convolutions():
-            results = run(shape, axis, step)
-        reaches = [_reach(values, strides[axis], axis, length, step) for values, strides in results]
+            results = run(shape, strips)
+        reaches = [_reach(values, strides[axis], strips) for values, strides in results]
         if None in reaches:
             raise ConfigError(
                 f"along axis {axis} the network sees further than half of {edge} pixels, so that a tile is all halo; "
@@ -45,14 +67,14 @@ def measure_halo(run: Probe, align: Sequence[int], tile: Sequence[int]) -> tuple
     return tuple(halo)
 
 
-def _reach(values: Tensor, stride: int, axis: int, length: int, strip: int) -> int | None:
+def _reach(values: Tensor, stride: int, strips: Strips) -> int | None:
     """Pixels from the strips to the first and last values free of NaN; None if there are none."""
-    others = [other for other in range(values.ndim) if other != axis + 2]
+    others = [other for other in range(values.ndim) if other != strips.axis + 2]
     clean = (~values.isnan().any(dim=others)).nonzero().flatten()
     if not len(clean):
         return None
     first, last = int(clean[0]) * stride, (int(clean[-1]) + 1) * stride
-    return max(0, first - strip, length - strip - last)
+    return max(0, first - strips.first, strips.last - last)
 
 
 def probe_width(align: Sequence[int], axis: int) -> int:
@@ -68,11 +90,3 @@ def direct_convolutions() -> Iterator[None]:
         warnings.simplefilter("ignore")  # torch warns of a TF32 setting of oneDNN that is read and set back here
         with torch.backends.mkldnn.flags(enabled=False), torch.backends.cudnn.flags(enabled=False):
             yield
-
-
-def fill_strips(values: Tensor, axis: int, width: int) -> Tensor:
-    """Zeros of the shape of `values` with NaN in the first and last `width` places along a spatial axis."""
-    filled = torch.zeros_like(values)
-    filled.narrow(axis + 2, 0, width).fill_(float("nan"))
-    filled.narrow(axis + 2, values.shape[axis + 2] - width, width).fill_(float("nan"))
-    return filled

@@ -37,9 +37,13 @@ def shift(part: slice, by: int) -> slice:
     return slice(part.start + by, part.stop + by)
 
 
-def scale(window: Window, strides: Sequence[int]) -> Window:
-    """The same region on a map that is coarser by `strides`; the starts are multiples of them."""
-    return tuple(slice(part.start // s, -(-part.stop // s)) for part, s in zip(window, strides, strict=True))
+def on_map(window: Window, strides: Sequence[int], surplus: Sequence[int]) -> Window:
+    """The same region on a map that is coarser by `strides`, and at the end longer by `surplus`.
+
+    Starts are multiples of the strides.
+    """
+    axes = zip(window, strides, surplus, strict=True)
+    return tuple(slice(part.start // stride, part.stop // stride + more) for part, stride, more in axes)
 
 
 def size(window: Window) -> tuple[int, ...]:
@@ -52,24 +56,26 @@ def index(window: Window, leading: int = 1) -> tuple[slice, ...]:
     return (slice(None),) * leading + window
 
 
-def halo_tiles(shape: Sequence[int], core: Sequence[int], halo: Sequence[int], *, inside: bool) -> list[Tile]:
+def halo_tiles(
+    shape: Sequence[int], core: Sequence[int], halo: Sequence[int], remainder: Sequence[int] | None
+) -> list[Tile]:
     """Tiles whose kept cores cover the image without overlap, each seen with a halo around it.
 
     Args:
         shape: of the image, one number per axis.
         core: of the kept region; at the end of an axis it is cut off by the image.
         halo: pixels seen on either side of the core.
-        inside: whether the seen region ends at the image's border too; otherwise all tiles see regions of one size,
-            which reach beyond the image.
+        remainder: pixels seen behind the halo, so that tiles are as long beyond a multiple of the strides as the image
+            is; what is seen ends at the image's border. None: all tiles see regions of one size, which reach beyond it.
     """
     axes = []
-    for length, kept, margin in zip(shape, core, halo, strict=True):
+    for length, kept, margin, rest in zip(shape, core, halo, remainder or (0,) * len(shape), strict=True):
         parts = []
         for start in range(0, length, kept):
             stop = min(start + kept, length)
             seen = slice(start - margin, start + kept + margin)
-            if inside:
-                seen = slice(max(0, start - margin), min(length, stop + margin))
+            if remainder is not None:
+                seen = slice(max(0, start - margin), min(length, stop + margin + rest))
             parts.append((seen, slice(start, stop)))
         axes.append(parts)
     return [

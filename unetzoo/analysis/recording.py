@@ -1,11 +1,10 @@
-"""The operations of a network, recorded once, and replayed in parts: some on tiles, some on whole coarse maps."""
+"""The operations of a network's forward pass, recorded once: what they take, the shapes they give, their strides."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -40,10 +39,10 @@ class Operation:
     constant: bool
     single: bool
 
-    @property
-    def aligned(self) -> bool:
-        """Whether its tensors are the image's size divided by the strides, so that windows of both correspond."""
-        return self.strides is not None and not any(self.surplus)
+    def map_size(self, size: Sequence[int]) -> tuple[int, ...]:
+        """The spatial size of its tensors for an image of this size; it has strides."""
+        assert self.strides is not None
+        return tuple(n // stride + more for n, stride, more in zip(size, self.strides, self.surplus, strict=True))
 
     @property
     def depends_on_image(self) -> bool:
@@ -53,11 +52,19 @@ class Operation:
 
 @dataclass(frozen=True)
 class Recording:
-    """The operations of one forward pass in order, which of them gives the output, and the channels of the image."""
+    """The operations of one forward pass.
+
+    Attributes:
+        operations: in the order of their calls.
+        output: which of them gives the result, `INPUT` for the image itself.
+        in_channels: of the image.
+        remainder: pixels along each axis by which the sizes of the images exceed multiples of the strides.
+    """
 
     operations: tuple[Operation, ...]
     output: int
     in_channels: int
+    remainder: tuple[int, ...]
 
     @property
     def align(self) -> Strides:
@@ -65,14 +72,37 @@ class Recording:
         known = [op.strides for op in self.operations if op.strides is not None]
         return tuple(math.lcm(*along) for along in zip(*known, strict=True))
 
+    def remainder_of(self, size: Sequence[int]) -> tuple[int, ...]:
+        """Pixels along each axis by which a size exceeds a multiple of `align`."""
+        return tuple(length % step for length, step in zip(size, self.align, strict=True))
 
-def record(network: nn.Module, in_channels: int, sizes: tuple[Sequence[int], Sequence[int]], like: Tensor) -> Recording:
+    def is_aligned(self, index: int) -> bool:
+        """Whether pixel `i` of an operation's maps lies at pixel `i * stride` of the image, so that windows correspond.
+
+        Maps have more pixels than the image divided by the strides only behind the end of an image with a remainder.
+        """
+        operation = self.operations[index]
+        if operation.strides is None:
+            return False
+        return all(
+            more == 0 or (more > 0 and rest > 0) for more, rest in zip(operation.surplus, self.remainder, strict=True)
+        )
+
+
+def record(
+    network: nn.Module,
+    in_channels: int,
+    sizes: tuple[Sequence[int], Sequence[int]],
+    like: Tensor,
+    remainder: Sequence[int] | None = None,
+) -> Recording:
     """Runs the network on images of two sizes and keeps what it calls.
 
     Args:
         network: in evaluation mode; `(N, C, *spatial)` to one tensor.
         in_channels: of the images.
-        sizes: two spatial sizes that differ along every axis and are multiples of all strides.
+        sizes: two spatial sizes that differ along every axis by multiples of all strides.
+        remainder: pixels by which they exceed multiples of the strides; default: none.
         like: a tensor of the device and type to use.
 
     Raises:
@@ -87,7 +117,7 @@ def record(network: nn.Module, in_channels: int, sizes: tuple[Sequence[int], Seq
         strides, surplus = _growth(call.shapes, other.shapes, sizes)
         constant = call.shapes == other.shapes
         operations.append(Operation(call.function, call.inputs, call.shapes, strides, surplus, constant, call.single))
-    return Recording(tuple(operations), first.output, in_channels)
+    return Recording(tuple(operations), first.output, in_channels, tuple(remainder or (0,) * len(sizes[0])))
 
 
 @dataclass(frozen=True)
@@ -161,95 +191,3 @@ def tensors_in(values: object) -> Iterable[Tensor]:
             yield from tensors_in(value)
     elif isinstance(values, Mapping):
         yield from tensors_in(tuple(values.values()))
-
-
-class _Finished(Exception):
-    """All wanted results are there; the rest of the network need not run."""
-
-
-class _Replay(TorchFunctionMode):
-    def __init__(
-        self,
-        recording: Recording,
-        size: Sequence[int],
-        wanted: frozenset[int],
-        targets: frozenset[int],
-        given: Callable[[int], list[Tensor] | None],
-    ) -> None:
-        super().__init__()
-        self._operations = recording.operations
-        self._size = size
-        self._wanted = wanted
-        self._missing = set(targets)
-        self._given = given
-        self._index = -1
-        self.results: dict[int, list[Tensor]] = {}
-
-    def __torch_function__(
-        self, func: Callable[..., object], types: object, args: tuple = (), kwargs: dict | None = None
-    ) -> object:
-        kwargs = kwargs or {}
-        self._index += 1
-        if self._index >= len(self._operations) or self._operations[self._index].function != func:
-            self._fail("calls other operations for this image size")
-        operation = self._operations[self._index]
-        if not operation.depends_on_image or not operation.shapes:
-            return func(*args, **kwargs)
-        if self._index not in self._wanted:
-            given = self._given(self._index)
-            return self._packed(operation, self._placeholders(operation) if given is None else given)
-        if any(tensor.is_meta for tensor in tensors_in((args, tuple(kwargs.values())))):
-            self._fail(f"uses a result of {func} before it is computed")
-        result = func(*args, **kwargs)
-        if self._index in self._missing:
-            self.results[self._index] = list(tensors_in((result,)))
-            self._missing.remove(self._index)
-            if not self._missing:
-                raise _Finished
-        return result
-
-    def _placeholders(self, operation: Operation) -> list[Tensor]:
-        if operation.strides is None:
-            return [torch.empty(shape, device="meta") for shape in operation.shapes]
-        axes = zip(self._size, operation.strides, operation.surplus, strict=True)
-        spatial = [length // stride + more for length, stride, more in axes]
-        return [torch.empty(*shape[:2], *spatial, device="meta") for shape in operation.shapes]
-
-    @staticmethod
-    def _packed(operation: Operation, tensors: list[Tensor]) -> object:
-        return tensors[0] if operation.single else tuple(tensors)
-
-    @staticmethod
-    def _fail(what: str) -> NoReturn:
-        raise ConfigError(f"the network {what}, so it cannot be run in stages; use mode='blend'")
-
-
-def replay(
-    network: nn.Module,
-    recording: Recording,
-    image: Tensor,
-    *,
-    wanted: frozenset[int],
-    targets: frozenset[int],
-    given: Callable[[int], list[Tensor] | None],
-) -> dict[int, list[Tensor]]:
-    """Runs the wanted operations alone and returns the tensors of those among them that are targets.
-
-    Args:
-        network: the recorded one.
-        recording: of it.
-        image: `(N, C, *spatial)`; on the meta device where no wanted operation reads it.
-        wanted: the operations to run. Everything else returns what `given` has for it, or a placeholder without data.
-        targets: the wanted operations whose results to return.
-        given: an operation's index to its tensors at the size of this image, or None.
-
-    Raises:
-        ConfigError: a wanted operation gets a placeholder, or the network does not repeat what was recorded.
-    """
-    mode = _Replay(recording, image.shape[2:], wanted, targets, given)
-    try:
-        with torch.inference_mode(), mode:
-            network(image)
-    except _Finished:
-        return mode.results
-    raise ConfigError("the network ended before its recorded output was reached, so it cannot be run in stages")

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from unetzoo.errors import ConfigError
-from unetzoo.inference.exact import Read
-from unetzoo.inference.geometry import Tile, Window, batches, halo_tiles, index, round_up, shift, size
+from unetzoo.inference.plan.geometry import Tile, Window, batches, halo_tiles, index, round_up, shift, size
+from unetzoo.inference.run.exact import Read
 
 GAUSSIAN_SIGMA = 1 / 8  # of the window, as in nnU-Net (Isensee et al. 2021)
 
@@ -51,7 +51,7 @@ class MirrorRunner:
         self._network = network
         self._read = read
         tiles = []
-        for cut in halo_tiles(shape, core, halo, inside=False):
+        for cut in halo_tiles(shape, core, halo, None):
             seen = tuple(slice(part.start, part.start + length) for part, length in zip(cut.seen, tile, strict=True))
             tiles.append(Tile(seen, cut.kept))
         self._batches = list(batches(tiles, batch_size))

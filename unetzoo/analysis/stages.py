@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from unetzoo.analysis.recording import INPUT, Recording
 from unetzoo.errors import ConfigError
-from unetzoo.inference.staging import INPUT, Recording
 
 
 @dataclass(frozen=True)
-class Stage:
+class TilingStage:
     """One pass over the image, tile by tile or at once.
 
     Attributes:
@@ -35,7 +35,7 @@ class _Pass:
     wanted: set[int]
 
 
-def make_schedule(recording: Recording, splits: Sequence[int]) -> list[Stage]:
+def make_schedule(recording: Recording, splits: Sequence[int]) -> list[TilingStage]:
     """Tiled stages for all maps finer than the first split, and between them what the coarser ones need.
 
     A U-Net with one split gives three stages: its finest encoder levels on tiles, up to the operations that first reach
@@ -53,7 +53,9 @@ def make_schedule(recording: Recording, splits: Sequence[int]) -> list[Stage]:
         reads = _outside(recording, one.wanted)
         later = set().union(*(_outside(recording, other.wanted) for other in passes[position + 1 :]))
         stages.append(
-            Stage(one.level, frozenset(one.wanted), frozenset(one.targets), frozenset(reads), frozenset(reads - later))
+            TilingStage(
+                one.level, frozenset(one.wanted), frozenset(one.targets), frozenset(reads), frozenset(reads - later)
+            )
         )
     return stages
 
@@ -121,7 +123,7 @@ def _outside(recording: Recording, wanted: set[int]) -> set[int]:
 def _check(recording: Recording, indices: set[int], what: str) -> None:
     for index in indices:
         operation = recording.operations[index]
-        if not operation.aligned:
+        if not recording.is_aligned(index):
             raise ConfigError(
                 f"{operation.function} makes a map {what} that no tiles fit: it depends on the whole image, or its "
                 "size is no multiple of theirs; use another split, or mode='blend'"

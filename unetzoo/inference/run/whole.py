@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from unetzoo.errors import ConfigError
-from unetzoo.inference.exact import Read
-from unetzoo.inference.geometry import Tile, Window
+from unetzoo.inference.plan.geometry import Tile, Window
+from unetzoo.inference.run.exact import Read
 
 
 class WholeRunner:

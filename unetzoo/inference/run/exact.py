@@ -3,39 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from unetzoo.errors import ConfigError
-from unetzoo.inference.geometry import Tile, Window, batches, halo_tiles, index, scale
-from unetzoo.inference.schedule import Stage
-from unetzoo.inference.staging import Recording, replay
+from unetzoo.analysis.replay import replay
+from unetzoo.analysis.stages import TilingStage
+from unetzoo.inference.plan.exact import ExactPlan, core_of, tile_at
+from unetzoo.inference.plan.geometry import Tile, Window, batches, halo_tiles, index, on_map
 
 Read = Callable[[Sequence[Tile]], Tensor]
-
-
-@dataclass(frozen=True)
-class ExactPlan:
-    """How a network is run on tiles so that nothing changes.
-
-    Attributes:
-        recording: the network's operations.
-        stages: in the order they run; empty where whole tiles need no stages.
-        halos: of every stage, pixels along each axis; zero for whole-image stages.
-        splits: the strides that divide the maps into levels; those beyond the last are computed on the whole image.
-    """
-
-    recording: Recording
-    stages: tuple[Stage, ...]
-    halos: tuple[tuple[int, ...], ...]
-    splits: tuple[int, ...]
-
-    @property
-    def halo(self) -> tuple[int, ...]:
-        """The widest halo of all stages along each axis."""
-        return tuple(max(along) for along in zip(*self.halos, strict=True))
 
 
 class ExactRunner:
@@ -45,7 +22,7 @@ class ExactRunner:
         network: the planned one, in evaluation mode.
         plan: of it.
         read: gives the image `(N, C, *seen)` of tiles that see regions of one size.
-        shape: of the image; with stages, multiples of the recording's `align`.
+        shape: of the image; beyond multiples of the recording's `align` it has the plan's remainder.
         tile: what one run sees of the finest maps, at most; of each coarser level twice as much along each axis.
         batch_size: tiles a run.
 
@@ -72,8 +49,7 @@ class ExactRunner:
         for level, halo in zip([stage.level for stage in plan.stages] or [0], plan.halos, strict=True):
             cores: list[Tile] = []
             if level is not None:
-                core = core_of(halo, tile_at(level, tile), plan.recording.align)
-                cores = halo_tiles(shape, core, halo, inside=True)
+                cores = halo_tiles(shape, core_of(plan, halo, tile_at(level, tile)), halo, plan.recording.remainder)
             self._batches.append(list(batches(cores, batch_size)))
         self.steps = len(self._batches[-1])
         self.total = sum(len(group) for group in self._batches)
@@ -98,14 +74,15 @@ class ExactRunner:
             yield [(tile.kept, values[index(tile.crop)]) for tile, values in zip(batch, logits, strict=True)]
         self._store.clear()
 
-    def _tiled(self, stage: Stage, batch: Sequence[Tile]) -> dict[int, list[Tensor]]:
+    def _tiled(self, stage: TilingStage, batch: Sequence[Tile]) -> dict[int, list[Tensor]]:
         def given(number: int) -> list[Tensor] | None:
             if number not in stage.reads:
                 return None
-            strides = self._plan.recording.operations[number].strides
-            if strides is None:
+            operation = self._plan.recording.operations[number]
+            if operation.strides is None:
                 return [values.expand(len(batch), *values.shape[1:]) for values in self._store[number]]
-            regions = [index(scale(tile.seen, strides), 2) for tile in batch]
+            surplus = operation.surplus  # tiles end as the image does, at the same remainder
+            regions = [index(on_map(tile.seen, operation.strides, surplus), 2) for tile in batch]
             return [torch.cat([values[region] for region in regions]) for values in self._store[number]]
 
         image = self._read(batch) if stage.level == 0 else self._blank([t.stop - t.start for t in batch[0].seen])
@@ -113,7 +90,7 @@ class ExactRunner:
             self._network, self._plan.recording, image, wanted=stage.wanted, targets=stage.targets, given=given
         )
 
-    def _whole(self, stage: Stage) -> None:
+    def _whole(self, stage: TilingStage) -> None:
         def given(number: int) -> list[Tensor] | None:
             if number not in stage.reads:
                 return None
@@ -138,25 +115,16 @@ class ExactRunner:
     def _collect(self, results: dict[int, list[Tensor]], batch: Sequence[Tile]) -> None:
         """Puts the kept cores of a batch's results into their whole maps."""
         for number, tensors in results.items():
-            strides = self._plan.recording.operations[number].strides
-            assert strides is not None  # make_schedule refuses tiled results without
+            operation = self._plan.recording.operations[number]
+            assert operation.strides is not None  # make_schedule refuses tiled results without
             if number not in self._store:
-                spatial = [length // stride for length, stride in zip(self._shape, strides, strict=True)]
+                spatial = operation.map_size(self._shape)
                 self._store[number] = [values.new_empty(1, values.shape[1], *spatial) for values in tensors]
             for whole, values in zip(self._store[number], tensors, strict=True):
                 for tile, one in zip(batch, values, strict=True):
-                    whole[0][index(scale(tile.kept, strides))] = one[index(scale(tile.crop, strides))]
-
-
-def tile_at(level: int, tile: Sequence[int]) -> tuple[int, ...]:
-    """Tile size at a level, in pixels of the image: coarser maps have room for more."""
-    return tuple(edge * 2**level for edge in tile)
-
-
-def core_of(halo: Sequence[int], tile: Sequence[int], align: Sequence[int]) -> tuple[int, ...]:
-    """What a tile yields of what it sees; raises `ConfigError` if that is nothing."""
-    core = tuple((seen - 2 * margin) // a * a for seen, margin, a in zip(tile, halo, align, strict=True))
-    if min(core) <= 0:
-        needed = tuple(2 * margin + a for margin, a in zip(halo, align, strict=True))
-        raise ConfigError(f"a tile of {tuple(tile)} pixels is all halo; this network needs {needed} at least")
-    return core
+                    surplus = [
+                        more if part.stop == length else 0
+                        for more, part, length in zip(operation.surplus, tile.kept, self._shape, strict=True)
+                    ]
+                    kept, crop = (on_map(part, operation.strides, surplus) for part in (tile.kept, tile.crop))
+                    whole[0][index(kept)] = one[index(crop)]

@@ -1,0 +1,1 @@
+"""The forward pass of any `nn.Module`: recorded and measured, and what follows from it."""

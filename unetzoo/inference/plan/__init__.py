@@ -1,0 +1,1 @@
+"""Measuring a network and deciding how it is tiled."""

@@ -1,0 +1,1 @@
+"""Running a network on an image: whole, in exact tiles, in windows, augmented."""
