@@ -26,7 +26,7 @@ class Operation:
         module: dotted name of the module that calls it.
         inputs: the operations whose results it takes, `INPUT` for the image.
         shapes: of the tensors it returns, for the recorded image; none for a call that returns no tensor.
-        strides: how much coarser than the image those tensors are along each axis, as it is for images of every size;
+        strides: downsampling factor of those tensors along each axis, which holds for images of every size;
             None where the size does not follow the image's: pooling over the whole image, or axes that were reshaped.
         surplus: pixels along each axis that they have beyond the image's size divided by the strides.
         constant: whether they have the same shape for images of every size.
