@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._pytree import tree_leaves
 
+from unetzoo.analysis.operations import watching
 from unetzoo.conformance.definition.check import BACKWARD, check
 from unetzoo.conformance.definition.context import Context, warm_statistics
 from unetzoo.conformance.definition.outcomes import CheckFailed, Measurement, NotApplicable, agree, expect, worst
@@ -99,20 +100,13 @@ def _culprit(ctx: Context, model: nn.Module, x: Tensor) -> str:
     """The first module whose output is not finite though its input is."""
     found: list[str] = []
 
-    def look(name: str) -> Callable[[nn.Module, tuple[object, ...], object], None]:
-        def hook(module: nn.Module, args: tuple[object, ...], result: object) -> None:
-            before, after = ([t for t in tree_leaves(v) if isinstance(t, Tensor)] for v in (args, result))
-            if all(t.isfinite().all() for t in before) and not all(t.isfinite().all() for t in after):
-                found.append(f"in {name!r} ({type(module).__name__})")
+    def look(name: str, module: nn.Module, args: object, result: object) -> None:
+        before, after = ([t for t in tree_leaves(v) if isinstance(t, Tensor)] for v in (args, result))
+        if all(t.isfinite().all() for t in before) and not all(t.isfinite().all() for t in after):
+            found.append(f"in {name!r} ({type(module).__name__})")
 
-        return hook
-
-    handles = [m.register_forward_hook(look(n)) for n, m in model.named_modules() if n]
-    try:
+    with watching([(name, module) for name, module in model.named_modules() if name], look):
         ctx.outputs(model, x)
-    finally:
-        for handle in handles:
-            handle.remove()
     return found[0] if found else "outside of the sub-modules, in the network's own forward"
 
 

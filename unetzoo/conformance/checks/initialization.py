@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from unetzoo.analysis.operations import leaves, watching
 from unetzoo.conformance.definition.check import BACKWARD, CREATE, check
 from unetzoo.conformance.definition.context import Context
 from unetzoo.conformance.definition.outcomes import Measurement, expect
@@ -38,19 +39,13 @@ def _expect_moderate(ctx: Context, classes: int) -> float:
     least = 1e-2 if normalized else LEAST_WITHOUT_NORM
     spreads: dict[str, float] = {}
 
-    def note(name: str, result: object) -> None:
+    def note(name: str, module: nn.Module, args: object, result: object) -> None:
         tensors = [t for t in tree_leaves(result) if isinstance(t, Tensor) and t.is_floating_point()]
         if tensors and name not in spreads:
             spreads[name] = _spread(tensors[0])
 
-    handles = [
-        module.register_forward_hook(lambda _, __, result, name=name: note(name, result))
-        for name, module in model.named_modules()
-        if name and not any(True for _ in module.children())
-    ]
-    outputs = ctx.outputs(model, ctx.input(dtype=torch.float32))
-    for handle in handles:
-        handle.remove()
+    with watching([(name, module) for name, module in leaves(model) if name], note):
+        outputs = ctx.outputs(model, ctx.input(dtype=torch.float32))
     for index, out in enumerate(outputs):
         spread, largest = _spread(out), float(out.abs().max())
         name = f"{f'output {index}' if len(outputs) > 1 else 'the output'} with num_classes={classes}"

@@ -12,10 +12,10 @@ import sys
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
+from unetzoo.analysis.cost import count_operations
 from unetzoo.conformance.definition.check import CREATE, EVAL, check
-from unetzoo.conformance.definition.context import Context, state_layout, tensors_in
+from unetzoo.conformance.definition.context import Context, state_layout
 from unetzoo.conformance.definition.outcomes import CheckFailed, Measurement, NotApplicable, agree, expect
 from unetzoo.conformance.measuring.sandbox import GlobalState, seed_generators
 
@@ -191,9 +191,7 @@ def check_metadata(ctx: Context) -> Measurement | None:
         return Measurement(0.0, 0.0)
     model.eval()
     channels = capabilities.default_in_channels or ctx.in_channels
-    with FlopCounterMode(display=False) as counter:
-        tensors_in(model(torch.randn((1, channels, *capabilities.macs_size), device="meta")))
-    macs = counter.get_total_flops() / 2
+    macs, _ = count_operations(model, torch.randn((1, channels, *capabilities.macs_size), device="meta"))
     error = abs(macs / capabilities.macs - 1)
     hint = "; the declared number counts FLOPs, two to a multiply-accumulate" if abs(error - 0.5) < 0.02 else ""
     expect(
