@@ -4,7 +4,7 @@
 
 writes `block_cost.svg` and `block_cost.md`. Qin et al., "U2-Net", Pattern Recognition 2020, figure 3: the operations
 of plain (PLN), residual (RES), dense (DSE), inception-like (INC) and residual U-blocks (RSU) on an input of
-320x320x3 with 64 channels that come out and M inside. Counted are multiplications and additions, one each.
+320x320x3 with 64 output channels and M inside. Counted are multiplications and additions, one each.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ The U2-Net paper (Qin et al., 2020, figure 3) compares its residual U-block with
 of: how many operations each takes when the number of channels inside it, M, grows. Most of a residual U-block works at
 a fraction of the resolution: with 64 channels inside it takes about half the operations of the dense and the
 inception-like block and a third more than the plain one, although it sees much farther. This is the figure drawn from
-the blocks of this package, with an input of 320x320x3 and 64 channels that come out.
+the blocks of this package, with an input of 320x320x3 and 64 output channels.
 
 ![GFLOPs against the channels inside](block_cost.svg)
 

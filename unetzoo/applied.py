@@ -1,4 +1,4 @@
-"""What stands beside weights: the classes that a model tells apart, and where its weights come from."""
+"""Metadata of weights: the classes that a model distinguishes, and the provenance of its weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Color = tuple[Byte, Byte, Byte]
 
 
 class Classes(BaseModel):
-    """The classes in the order of a model's outputs; a model of one output tells the second of two from the first."""
+    """The classes in the order of a model's outputs; one output separates the second of two classes from the first."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -43,7 +43,7 @@ class Classes(BaseModel):
         return cls(names=tuple(f"class {number}" for number in range(max(num_classes, 2))))
 
     def fit(self, num_classes: int) -> bool:
-        """Whether a model of so many outputs can tell these classes apart."""
+        """Whether a model with this number of outputs can distinguish these classes."""
         return num_classes == len(self.names) or (num_classes, len(self.names)) == (1, 2)
 
     @property

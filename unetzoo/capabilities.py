@@ -110,7 +110,7 @@ class Capabilities:
     def declare(self, values: Mapping[str, object]) -> Capabilities:
         """Return these capabilities with `values` declared; a single number stands for every axis.
 
-        Raises ValueError for an unknown name or a value of another type; all of them are told.
+        Raises ValueError for an unknown name or a value of another type; the message lists all.
         """
         known = [f.name for f in fields(self) if f.name != "declared"]
         ndim = int(str(values.get("ndim", self.ndim)))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`, and move it there once the block has ended without an error."""
+    """Give a temporary path beside `path`, and move it there when the block ends without an error."""
     # Some writers go by the suffix.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix="".join(path.suffixes[-2:]))
     os.close(handle)

@@ -102,8 +102,8 @@ class DenseModel(nn.Module):
 
         Args:
             until: the last level to freeze, by index from the finest, with all that its features are computed from:
-                the stem, and the stages up to that one. What an earlier call froze beyond it learns again. The whole
-                encoder unless told.
+                the stem, and the stages up to that one. What an earlier call froze beyond it learns again. Default:
+                the whole encoder.
 
         Raises:
             ConfigError: the encoder has no such level.
@@ -213,7 +213,7 @@ class DenseModel(nn.Module):
         return self.config.model_copy(update=beside).model_dump(mode="json", exclude_defaults=True)
 
     def set_gradient_checkpointing(self, enable: bool = True) -> None:
-        """Compute activations again in the backward pass instead of keeping them, in every part that can."""
+        """Enable activation checkpointing, in every part that can."""
         for module in self.modules():
             if module is not self and isinstance(module, Checkpointable):
                 module.set_gradient_checkpointing(enable)

@@ -36,7 +36,7 @@ class Provider(Protocol):
         """Return the names, without the namespace, that are there for `kind`."""
 
     def get(self, kind: str, name: str) -> Component:
-        """Return the component; raise `UnknownNameError` if there is none of this name."""
+        """Return the component; raise `UnknownNameError` for an unknown name."""
 
 
 @dataclass(frozen=True)
@@ -147,8 +147,8 @@ def find(kind: str, reference: str, *, component: bool = False) -> Entry:
             try:
                 provided = _load_provider(entry_point, distribution).get(kind, inner)
             except UnknownNameError as error:
-                told = "" if "did you mean" in str(error) else _suggestion(kind, name)
-                raise UnknownNameError(f"{error}{told}") from error
+                more = "" if "did you mean" in str(error) else _suggestion(kind, name)
+                raise UnknownNameError(f"{error}{more}") from error
             return Entry(kind, name, distribution, provided)
     raise UnknownNameError(f"unknown {kind} {reference!r}{_suggestion(kind, name)}")
 

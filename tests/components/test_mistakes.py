@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from unetzoo.components.mistakes import Mistake, mistakes_in, tell
+from unetzoo.components.mistakes import Mistake, collected, mistakes_in
 
 
 class Step(BaseModel):
@@ -77,7 +77,7 @@ def test_each_kind_of_mistake_has_one_plain_line(data: dict[str, object], expect
 
 def test_the_error_counts_the_mistakes_and_places_each_by_the_nearest_key_that_is_known() -> None:
     mistakes = [Mistake(("a", "b"), "expected x"), Mistake(("c",), "unknown key")]
-    lines = str(tell("the config of 'mine'", mistakes, {("a",): "mine.yaml:3"})).splitlines()
+    lines = str(collected("the config of 'mine'", mistakes, {("a",): "mine.yaml:3"})).splitlines()
     assert lines == ["2 mistakes in the config of 'mine':", "  mine.yaml:3: a.b: expected x", "  c: unknown key"]
 
 

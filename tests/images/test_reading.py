@@ -147,7 +147,7 @@ def test_a_damaged_file_is_refused_by_name(tmp_path: Path, name: str, damage: st
     [
         (RGB, "a.png", 3, "expected a volume, got a picture"),
         (RGB, "a.tif", 3, "expected a volume, got a picture in color"),
-        (RGB, "a.npz", 2, r"expected a mask with one value a pixel, got an array of shape \(4, 5, 3\)"),
+        (RGB, "a.npz", 2, r"expected a mask with one value per pixel, got an array of shape \(4, 5, 3\)"),
         (RGB, "a.png", 2, "a mask in colors needs classes with their colors"),
         (RAMP + 0.5, "a.npz", 2, "whole numbers, got fractions"),
         (np.full((4, 5), np.nan), "a.npz", 2, "whole numbers, got fractions"),

@@ -90,7 +90,7 @@ def test_a_folder_that_holds_a_run_is_not_written_over(nuclei_recipe: Callable[.
     recipe = nuclei_recipe(epochs=1)
     train(read_recipe(recipe), tmp_path / "run")
     before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
-    with pytest.raises(ConfigError, match="holds a run already"):
+    with pytest.raises(ConfigError, match="already holds a run"):
         train(read_recipe(recipe), tmp_path / "run")
     with pytest.raises(ConfigError, match=r"another recipe: epochs is 3, was 1; optimizer\.lr is 0\.5, was 0\.001"):
         train(read_recipe(recipe, {"optimizer": {"lr": 0.5}, "epochs": 3}), tmp_path / "run", resume=True)

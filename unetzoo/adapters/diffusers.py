@@ -25,7 +25,7 @@ class DiffusersUNet(WrappedModel):
         num_classes: channels of the output.
         block_out_channels: channels of each level, finest first.
         attention_from: the first level with attention.
-        depth: residual blocks a level, diffusers' `layers_per_block`.
+        depth: residual blocks per level, diffusers' `layers_per_block`.
         timestep: the time step of a forward pass that is not given one.
         norm_num_groups: groups of the normalization, lowered to what divides all channels, with two or more a group.
         **options: what else `diffusers.UNet2DModel` takes.
@@ -59,7 +59,7 @@ class DiffusersUNet(WrappedModel):
             "layers_per_block": depth,
             "down_block_types": tuple("AttnDownBlock2D" if attention else "DownBlock2D" for attention in attends),
             "up_block_types": tuple("AttnUpBlock2D" if attention else "UpBlock2D" for attention in reversed(attends)),
-            # Two channels a group at the least: alone in its group, a channel loses what the time step adds to it.
+            # At least two channels per group: alone in its group, a channel loses what the time step adds to it.
             "norm_num_groups": math.gcd(norm_num_groups, *widths, *(width // 2 for width in widths)),
         }
         super().__init__(in_channels=in_channels, num_classes=num_classes, ndim=2, divisor=2 ** (len(widths) - 1))

@@ -128,7 +128,7 @@ class TorchvisionProvider:
             "reference": "https://github.com/pytorch/vision",
             "license": "BSD-3-Clause",
             "tags": ["torchvision", "pretrained-encoder"],
-            # DeepLab normalizes one value a channel after pooling the whole image.
+            # DeepLab normalizes one value per channel after pooling the whole image.
             "capabilities": {"dimensions": [2], "batch1_train": not name.startswith("deeplabv3")},
             "follows": "torchvision's own modules, without the auxiliary classifier.",
         }

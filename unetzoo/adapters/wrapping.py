@@ -72,11 +72,11 @@ class WrappedModel(DenseModel):
         self._set_aside()
 
     def set_gradient_checkpointing(self, enable: bool = True) -> None:
-        """Compute the activations inside the network's blocks again in the backward pass instead of keeping them."""
+        """Enable activation checkpointing inside the network's blocks."""
         self._checkpointed = tuple(self.find_blocks(self)) if enable else ()
 
     def find_blocks(self, module: nn.Module) -> Iterator[str]:
-        """The names of the outermost blocks in `module`; a list of modules is none, as it is never called itself."""
+        """The names of the outermost blocks in `module`; lists of modules, which are never called, do not count."""
         for name, child in module.named_children():
             called = any(child.children()) and type(child) not in (nn.ModuleList, nn.ModuleDict)
             if called and self.is_block(module, child):
@@ -85,7 +85,7 @@ class WrappedModel(DenseModel):
                 yield from (f"{name}.{inner}" for inner in self.find_blocks(child))
 
     def is_block(self, parent: nn.Module, child: nn.Module) -> bool:
-        """Whether a module with layers of its own is a block of the network: one of a row of such modules."""
+        """Whether a module with submodules is a block of the network: one of a row of such modules."""
         return isinstance(parent, (nn.Sequential, nn.ModuleList, nn.ModuleDict))
 
     def _prepare(self, x: torch.Tensor) -> torch.Tensor:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from unetzoo.analysis.operations import Operations, watching
 from unetzoo.analysis.recording import tensors_in
 
 Shapes = tuple[tuple[int, ...], ...]
@@ -40,19 +40,27 @@ def measure_cost(network: nn.Module, x: Tensor, *, depth: int = 3) -> Summary:
     """Run the network on `x` and list its modules down to `depth` dots; the meta device computes shapes alone."""
     shapes: dict[str, Shapes] = {}
     listed = {name: module for name, module in network.named_modules() if name and name.count(".") < depth}
-    hooks = [module.register_forward_hook(partial(_record, shapes, name)) for name, module in listed.items()]
-    try:
-        with FlopCounterMode(display=False) as counter:
-            output = network(x)
-    finally:
-        for hook in hooks:
-            hook.remove()
+
+    def note(name: str, module: nn.Module, inputs: object, output: object) -> None:
+        shapes[name] = tuple(tuple(tensor.shape) for tensor in tensors_in(output))
+
+    with watching(listed.items(), note), FlopCounterMode(display=False) as counter:
+        output = network(x)
     rows = [Row(name, type(module).__name__, _params(module), shapes.get(name, ())) for name, module in listed.items()]
     return Summary(_params(network), counter.get_total_flops(), tuple(x.shape), tuple(output.shape), tuple(rows))
 
 
-def _record(shapes: dict[str, Shapes], name: str, module: nn.Module, inputs: object, output: object) -> None:
-    shapes[name] = tuple(tuple(tensor.shape) for tensor in tensors_in(output))
+@torch.no_grad()
+def count_operations(network: nn.Module, x: Tensor) -> tuple[float, int]:
+    """Multiply-accumulate operations of a forward pass, and the numbers that it writes."""
+    written: list[int] = []
+
+    def count(operation: object, arguments: object, result: object) -> None:
+        written.extend(tensor.numel() for tensor in tensors_in(result))
+
+    with FlopCounterMode(display=False) as counter, Operations(count):
+        network(x)
+    return counter.get_total_flops() / 2, sum(written)
 
 
 def _params(module: nn.Module) -> int:

@@ -9,6 +9,9 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
+from unetzoo.analysis.operations import leaves, watching
+from unetzoo.nn.evaluation import evaluating
+
 
 @dataclass(frozen=True)
 class Level:
@@ -32,24 +35,12 @@ def trace_levels(model: nn.Module, encoder: nn.Module, x: torch.Tensor) -> list[
     real = dict(model.named_parameters())
     inside = {id(parameter): name for name, parameter in encoder.named_parameters()}
     names = {id(stand_in): inside.get(id(real[name])) for name, stand_in in stand_ins.items()}
-    modes = [(module, module.training) for module in model.modules()]
     calls: list[nn.Module] = []
     outputs: list[object] = []
-    handles = [
-        module.register_forward_hook(lambda module, *_: calls.append(module))
-        for module in encoder.modules()
-        if not any(module.children())
-    ]
-    handles.append(encoder.register_forward_hook(lambda _module, _inputs, output: outputs.append(output)))
-    model.eval()
-    try:
-        with torch.enable_grad():
-            functional_call(model, stand_ins, (x,))
-    finally:
-        for handle in handles:
-            handle.remove()
-        for module, training in modes:
-            module.training = training
+    layers = watching(leaves(encoder), lambda _name, module, *_: calls.append(module))
+    whole = watching([("", encoder)], lambda _name, _module, _inputs, output: outputs.append(output))
+    with evaluating(model), layers, whole, torch.enable_grad():
+        functional_call(model, stand_ins, (x,))
     features = [feature for feature in _features(outputs[0]) if feature.requires_grad] if outputs else []
     last_calls = {module: index for index, module in enumerate(calls)}
     levels: list[Level] = []

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.hooks import RemovableHandle
+
+Look = Callable[[str, nn.Module, object, object], None]
+
+
+@contextmanager
+def watching(modules: Iterable[tuple[str, nn.Module]], look: Look) -> Iterator[None]:
+    """Show `look` every call of the named modules in the `with` block: name, module, arguments and result."""
+    handles = [module.register_forward_hook(partial(look, name)) for name, module in modules]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def leaves(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The modules without sub-modules, by name: the layers that compute."""
+    return ((name, module) for name, module in network.named_modules() if not any(module.children()))
 
 
 class ModuleTrace:

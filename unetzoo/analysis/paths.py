@@ -142,7 +142,7 @@ def _is_connected(level: int, root: Node | None, x: Tensor, strides: dict[Node, 
 
 
 def _is_decoded(level: int, nodes: list[Node], strides: dict[Node, int]) -> bool:
-    """Whether a map of this stride is computed from a coarser one; a gate from the whole image is none."""
+    """Whether a map of this stride is computed from a coarser one; a gate from the whole image does not count."""
     edges = {node: [after for after, _ in node.next_functions if after is not None] for node in nodes}
     behind = _reach([node for node in nodes if strides.get(node) == level], edges)
     return any(level < strides.get(node, 1) < GLOBAL for node in behind)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -69,12 +69,64 @@ def measure_halo(run: Probe, align: Sequence[int], tile: Sequence[int], remainde
 
 def _reach(values: Tensor, stride: int, strips: Strips) -> int | None:
     """Pixels from the strips to the first and last values free of NaN; None if there are none."""
-    others = [other for other in range(values.ndim) if other != strips.axis + 2]
-    clean = (~values.isnan().any(dim=others)).nonzero().flatten()
+    clean = (~values.isnan().movedim(strips.axis + 2, 0).flatten(1).any(1)).nonzero().flatten()
     if not len(clean):
         return None
     first, last = int(clean[0]) * stride, (int(clean[-1]) + 1) * stride
     return max(0, first - strips.first, strips.last - last)
+
+
+def measure_radius(
+    run: Callable[[Tensor], Tensor],
+    shape: Sequence[int],
+    blocks: Mapping[int, tuple[int, int]],
+    margin: Sequence[int],
+) -> tuple[int, ...] | None:
+    """The pixels that a block of NaN reaches beyond itself along each of its axes; None where it reaches the border.
+
+    Args:
+        run: float64 `(N, C, *spatial)` to what is looked at.
+        shape: of the image, `(N, C, *spatial)`.
+        blocks: by spatial axis, where the block starts and how long it is; along the others it is as long as the image.
+        margin: pixels that the output of unpadded convolutions lacks along each axis.
+    """
+    x = torch.zeros(tuple(shape), dtype=torch.float64)
+    region = [slice(None)] * len(shape)
+    for axis, (start, length) in blocks.items():
+        region[axis + 2] = slice(start, start + length)
+    x[tuple(region)] = torch.nan
+    with torch.no_grad():
+        infected = run(x).isnan()
+    radius = []
+    for axis, (start, length) in blocks.items():
+        first = margin[axis] // 2
+        low, high = _span(infected, axis, first, empty=start)
+        if low <= first or high >= infected.shape[axis + 2] - 1 + first:
+            return None
+        radius.append(max(start - low, high - (start + length - 1), 0))
+    return tuple(radius)
+
+
+def extent(
+    marked: Tensor, start: Sequence[int], block: Sequence[int], margin: Sequence[int] | None = None
+) -> tuple[int, ...]:
+    """How many pixels beyond the block, per axis, pixels are marked; `margin` puts outputs in input coordinates."""
+    radius = []
+    for axis, (at, length, lost) in enumerate(zip(start, block, margin or (0,) * len(start), strict=True)):
+        low, high = _span(marked, axis, lost // 2, empty=at)
+        radius.append(max(at - low, high - (at + length - 1), 0))
+    return tuple(radius)
+
+
+def _span(marked: Tensor, axis: int, first: int, empty: int) -> tuple[int, int]:
+    """The first and last marked place along an axis whose places count from `first` on; `empty` twice if none is."""
+    at = _places(marked, axis) + first
+    return (int(at[0]), int(at[-1])) if len(at) else (empty, empty)
+
+
+def _places(marked: Tensor, axis: int) -> Tensor:
+    """The places along a spatial axis at which anything is marked."""
+    return marked.movedim(axis + 2, 0).flatten(1).any(1).nonzero().flatten()
 
 
 def probe_width(align: Sequence[int], axis: int) -> int:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from unetzoo.analysis.operations import ModuleTrace
 from unetzoo.errors import ConfigError
 
 Strides = tuple[int, ...]
@@ -22,9 +23,10 @@ class Operation:
 
     Attributes:
         function: what is called.
+        module: dotted name of the module that calls it.
         inputs: the operations whose results it takes, `INPUT` for the image.
         shapes: of the tensors it returns, for the recorded image; none for a call that returns no tensor.
-        strides: how much coarser than the image those tensors are along each axis, as it is for images of every size;
+        strides: downsampling factor of those tensors along each axis, which holds for images of every size;
             None where the size does not follow the image's: pooling over the whole image, or axes that were reshaped.
         surplus: pixels along each axis that they have beyond the image's size divided by the strides.
         constant: whether they have the same shape for images of every size.
@@ -32,6 +34,7 @@ class Operation:
     """
 
     function: object
+    module: str
     inputs: frozenset[int]
     shapes: tuple[torch.Size, ...]
     strides: Strides | None
@@ -116,21 +119,25 @@ def record(
     for call, other in zip(first.calls, second.calls, strict=True):
         strides, surplus = _growth(call.shapes, other.shapes, sizes)
         constant = call.shapes == other.shapes
-        operations.append(Operation(call.function, call.inputs, call.shapes, strides, surplus, constant, call.single))
+        operations.append(
+            Operation(call.function, call.module, call.inputs, call.shapes, strides, surplus, constant, call.single)
+        )
     return Recording(tuple(operations), first.output, in_channels, tuple(remainder or (0,) * len(sizes[0])))
 
 
 @dataclass(frozen=True)
 class _Call:
     function: object
+    module: str
     inputs: frozenset[int]
     shapes: tuple[torch.Size, ...]
     single: bool
 
 
 class _Recorder(TorchFunctionMode):
-    def __init__(self, image: Tensor) -> None:
+    def __init__(self, image: Tensor, trace: ModuleTrace) -> None:
         super().__init__()
+        self._trace = trace
         self.calls: list[_Call] = []
         self.output = INPUT
         self.producers = {id(image): INPUT}
@@ -149,13 +156,12 @@ class _Recorder(TorchFunctionMode):
                 self.producers[id(tensor)] = len(self.calls)
                 self._alive.append(tensor)
         shapes = tuple(tensor.shape for tensor in outputs)
-        self.calls.append(_Call(func, inputs, shapes, isinstance(result, Tensor)))
+        self.calls.append(_Call(func, self._trace.path, inputs, shapes, isinstance(result, Tensor)))
         return result
 
 
 def _record_once(network: nn.Module, image: Tensor) -> _Recorder:
-    recorder = _Recorder(image)
-    with torch.inference_mode(), recorder:
+    with torch.inference_mode(), ModuleTrace(network) as trace, _Recorder(image, trace) as recorder:
         output = network(image)
     if not isinstance(output, Tensor):
         raise ConfigError(f"the network returned {type(output).__name__}; expected one tensor of logits")
@@ -183,7 +189,7 @@ def _growth(
 
 
 def tensors_in(values: object) -> Iterable[Tensor]:
-    """The tensors of nested tuples, lists and mappings."""
+    """The tensors of nested tuples, lists, mappings and dataclasses."""
     if isinstance(values, Tensor):
         yield values
     elif isinstance(values, tuple | list):
@@ -191,3 +197,5 @@ def tensors_in(values: object) -> Iterable[Tensor]:
             yield from tensors_in(value)
     elif isinstance(values, Mapping):
         yield from tensors_in(tuple(values.values()))
+    elif is_dataclass(values) and not isinstance(values, type):
+        yield from tensors_in(tuple(getattr(values, field.name) for field in fields(values)))

@@ -13,8 +13,8 @@ from unetzoo.nn.convolution import ConvNormAct, ConvOptions
 class DenseLayers(nn.Module):
     """Layers that each add `growth` channels to all that came before: (N, in_channels, *S) to (N, out_channels, *S).
 
-    `out_channels` tells how many come out: the input and everything new, or, with `only_new`, the new ones alone. A
-    layer is pre-activated (order "nac") unless told otherwise; its options are those of `ConvNormAct`.
+    `out_channels` is the number of output channels: the input and everything new, or, with `only_new`, the new ones
+    alone. A layer is pre-activated by default (order "nac"); its options are those of `ConvNormAct`.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class DenseLayers(nn.Module):
 class Dense(nn.Sequential):
     """Dense layers and a 1x1 transition to the width asked for: (N, in_channels, *S) to (N, out_channels, *S).
 
-    `depth` counts the layers, `growth` the channels that each adds (`out_channels` divided among them unless told).
+    `depth` counts the layers, `growth` the channels that each adds (default: `out_channels` divided among them).
     The further options are those of `ConvNormAct`.
     """
 

@@ -14,8 +14,8 @@ from unetzoo.nn.typing import Size
 class DoubleConv(nn.Sequential):
     """Two times convolution, normalization, activation: (N, in_channels, *S) to (N, out_channels, *S / stride).
 
-    The first convolution has the stride. `mid` tells the channels between the two: those that come out ("out"), half
-    of what comes in ("in/2"), or half of what comes out but no fewer than what comes in ("out/2"). The convolutions'
+    The first convolution has the stride. `mid` is the width between the two: the output's ("out"), half
+    of the input's ("in/2"), or half of the output's but at least the input's ("out/2"). The convolutions'
     options are those of `ConvNormAct`.
     """
 

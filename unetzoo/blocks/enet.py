@@ -17,21 +17,21 @@ from unetzoo.nn.typing import Size
 class ENetBottleneck(nn.Module):
     """Projection, convolution, expansion, and the input added: (N, in_channels, *S) to (N, out_channels, *S / stride).
 
-    The convolution has a quarter of the channels that come out.
+    The convolution has a quarter of the output channels.
 
     Args:
-        in_channels: channels that come in; further ones are zeros on the branch that is added.
-        out_channels: channels that come out.
+        in_channels: input channels; further ones are zeros on the branch that is added.
+        out_channels: output channels.
         ndim: 2 or 3.
         stride: of the projection; the branch that is added is max-pooled.
         dilation: of the convolution.
-        asymmetric: length of one convolution an axis that take the place of the 3x3 one; none unless told.
+        asymmetric: kernel length of one convolution per axis, in place of the 3x3 one; default: none.
         dropout: probability of dropping a channel behind the expansion.
         norm: behind every convolution.
         activation: behind every convolution but the last, and behind the sum.
 
     Raises:
-        ConfigError: fewer channels would come out than come in.
+        ConfigError: fewer output channels than input channels.
     """
 
     def __init__(

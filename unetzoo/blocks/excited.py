@@ -16,7 +16,7 @@ from unetzoo.nn.typing import BlockFactory, Size
 class Excited(nn.Sequential):
     """A block and an excitation: (N, in_channels, *S) to (N, out_channels, *S / stride).
 
-    `excitation` is `se` or `scse`, with their options; `where` tells whether the block's input or its output is
+    `excitation` is `se` or `scse`, with their options; `where` says whether the block's input or its output is
     excited.
     """
 

@@ -19,7 +19,7 @@ Branch = Callable[[int], nn.Module]
 class Branches(nn.Module):
     """Normalization and parallel branches, concatenated: (N, in_channels, *S) to (N, out_channels, *S).
 
-    The channels that come out are divided among the branches, the first of which take what remains. Raises
+    The output channels are divided among the branches, the first of which take what remains. Raises
     `ConfigError` if there are fewer channels than branches.
     """
 
@@ -40,7 +40,7 @@ class Branches(nn.Module):
 class Inception(Branches):
     """Parallel 1x1, 3x3 and 5x5 convolutions and a max-pooled 1x1 one: (N, in_channels, *S) to (N, out_channels, *S).
 
-    `norm` normalizes what comes in; `activation` follows every convolution.
+    `norm` normalizes the input; `activation` follows every convolution.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class DilatedInception(Branches):
     """Parallel 3x3 convolutions of several `dilations`: (N, in_channels, *S) to (N, out_channels, *S).
 
     The inception-like block that the U2-Net paper compares residual U-blocks with (Qin et al., 2020, figure 2d).
-    `norm` normalizes what comes in; `activation` follows every convolution.
+    `norm` normalizes the input; `activation` follows every convolution.
     """
 
     def __init__(

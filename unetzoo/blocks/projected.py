@@ -12,7 +12,7 @@ from unetzoo.nn.typing import BlockFactory, Size
 class Projected(nn.Sequential):
     """Any block to `hidden` channels, then a convolution: (N, in_channels, *S) to (N, out_channels, *S).
 
-    `hidden` is `out_channels` unless told.
+    `hidden` is by default `out_channels`.
     """
 
     def __init__(

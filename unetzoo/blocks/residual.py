@@ -22,8 +22,8 @@ class Residual(nn.Module):
     last activation comes after the sum; elsewhere ("nac": He et al., ECCV 2016) nothing follows the sum.
 
     Args:
-        in_channels: channels that come in.
-        out_channels: channels that come out.
+        in_channels: input channels.
+        out_channels: output channels.
         ndim: 2 or 3.
         stride: of the first convolution.
         depth: number of convolutions.
@@ -32,7 +32,7 @@ class Residual(nn.Module):
             (ResNet-D, He et al., CVPR 2019). `first`: the projection comes before the whole block, whose convolutions
             then keep the shape. `repeat`: the input's channels, repeated. `projection` and `first` take further
             options of `ConvNormAct`.
-        activate_last: whether the last convolution has an activation of its own before the sum.
+        activate_last: whether the last convolution has an activation before the sum.
         raw_input: whether a pre-activated block leaves its input as it is, because that is the image.
         branch_dropout: probability of dropping a channel before the first convolution.
         zero_init: whether the last normalization starts at zero, so that the block starts as its shortcut.

@@ -17,7 +17,7 @@ class RSU(nn.Module):
 
     `height` counts the convolutions on the way down, the L of RSU-L; all but the first two and the last work at half
     the resolution of the one before. `dilated` gives RSU-LF, which keeps the resolution and doubles the dilation
-    instead. `mid` is the width inside, half of what comes out unless told. The convolutions' options are those of
+    instead. `mid` is the width inside (default: half the output's). The convolutions' options are those of
     `ConvNormAct`. Raises `ConfigError` for a height below 3, or for unpadded convolutions, which cannot be added.
     """
 

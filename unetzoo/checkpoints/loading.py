@@ -64,7 +64,7 @@ def load_checkpoint(
 
     Raises:
         CheckpointError: the file cannot be read, or tensors are missing, left over or of another shape; all of them
-            are told, and the model is left unchanged.
+            are listed, and the model is left unchanged.
     """
     state = _strip_prefix(_unwrap(source)) if isinstance(source, Mapping) else read_tensors(Path(source))
     skip = [skip] if isinstance(skip, str) else skip

@@ -24,13 +24,13 @@ class Transfer:
 
     def __str__(self) -> str:
         """Say it in one sentence."""
-        told = []
+        parts = []
         if self.adapted:
             widths = {tensor.shape[1] for tensor in self.adapted.values()}
-            told.append(f"{', '.join(self.adapted)} was adapted to {', '.join(map(str, widths))} input channels")
+            parts.append(f"{', '.join(self.adapted)} was adapted to {', '.join(map(str, widths))} input channels")
         if self.fresh:
-            told.append(f"{', '.join(self.fresh)} is new and has to be trained")
-        return "; ".join(told)
+            parts.append(f"{', '.join(self.fresh)} is new and has to be trained")
+        return "; ".join(parts)
 
 
 def find_transfer(state: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor], in_channels: int) -> Transfer:

@@ -1,4 +1,4 @@
-"""`unetzoo check`: hold networks to the contract, each in processes of its own, with a live table of progress."""
+"""`unetzoo check`: hold networks to the contract, each in separate processes, with a live table of progress."""
 
 from __future__ import annotations
 

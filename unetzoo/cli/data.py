@@ -75,7 +75,7 @@ def check(
     preset: Annotated[str | None, typer.Option(help="Preset that describes the folder.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Read every file of a data set, and tell all that is wrong with it, or how often each class occurs."""
+    """Read every file of a data set; list all that is wrong with it, or how often each class occurs."""
     from unetzoo.training.data import load_data
 
     config = _config(target, preset)
@@ -90,7 +90,7 @@ def check(
     rows += [
         (name, *(f"{100 * shares[split][name]:.2f} %" for split in shares)) for name in (*loaded.classes.names, "void")
     ]
-    title = f"{config.root}: in order, {loaded.in_channels} channels, {loaded.ndim}-D"
+    title = f"{config.root}: OK, {loaded.in_channels} channels, {loaded.ndim}-D"
     print_table(title, ["pixels of", *loaded.splits], rows)
 
 

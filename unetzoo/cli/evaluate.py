@@ -55,7 +55,7 @@ def evaluate(
 
     network = from_pretrained(model)
     config = _configured(model, network, data, changes or [])
-    # What the weights expect goes before what the data says, unless that is what is tried out.
+    # The weights' preprocessing takes precedence over the data config's, unless that is what is tried out.
     own = None if any(change.startswith("normalize") for change in changes or []) else network.preprocessing
     network.preprocessing = own or config.preprocessing
     predictor = Predictor(

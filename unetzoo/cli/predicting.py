@@ -19,7 +19,7 @@ from unetzoo.inference.predictor import Predictor, strips
 from unetzoo.preprocessing import scale_unsigned
 from unetzoo.training.pictures import overlay
 
-LARGEST_OVERLAY = 4096  # pixels along an axis; the overlays of larger images are of every n-th pixel
+LARGEST_OVERLAY = 2048  # pixels along an axis; the overlays of larger images are of every n-th pixel
 
 
 def find_images(given: Sequence[Path]) -> list[Path]:

@@ -12,7 +12,7 @@ from unetzoo.files import write_text
 
 
 def schema(
-    out: Annotated[Path | None, typer.Option(help="The file to write; standard output unless told.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write; default: standard output.")] = None,
 ) -> None:
     """Write the JSON Schema that editors validate and complete config files with."""
     from unetzoo.config.schema import ModelConfig

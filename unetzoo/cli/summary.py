@@ -13,7 +13,7 @@ from unetzoo.cli.output import Json, print_json, print_table
 
 def summary(
     name: Annotated[str, typer.Argument(help="A model's name, or the path of a YAML file.")],
-    size: Annotated[list[int] | None, typer.Option(help="Spatial size, once for all axes or once an axis.")] = None,
+    size: Annotated[list[int] | None, typer.Option(help="Spatial size, once for all axes or once per axis.")] = None,
     depth: Annotated[int, typer.Option(min=1, help="How deep into the model to list modules.")] = 3,
     option: Overrides = None,
     as_json: Json = False,

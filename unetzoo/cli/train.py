@@ -28,7 +28,7 @@ def train(
         list[str] | None,
         typer.Option("--set", help="A key of the recipe as key=value, nested keys dotted; can be given again."),
     ] = None,
-    precision: Annotated[Precision | None, typer.Option(help="Mixed precision; as launched unless given.")] = None,
+    precision: Annotated[Precision | None, typer.Option(help="Mixed precision; default: as launched.")] = None,
     cpu: Annotated[bool, typer.Option("--cpu", help="Train on the CPU even where there is a GPU.")] = False,
 ) -> None:
     """Train a network by a recipe; on several devices by `accelerate launch -m unetzoo train ...`."""

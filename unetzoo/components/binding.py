@@ -55,7 +55,7 @@ class Bound:
 
     @property
     def factory(self) -> Component:
-        """The component with its options set, for parts that call it with arguments of their own."""
+        """The component with its options set, for parts that call it with further arguments."""
         return partial(self.component, **self.options) if self.options else self.component
 
 
@@ -120,15 +120,15 @@ def call(
     positional = list(Signature.of(component).fields)[: len(args)]
     bound, mistakes = bind(component, options, name=name, given=(*positional, *given), of="", foreign=foreign)
     if mistakes:
-        told = "; ".join(f"{'.'.join(mistake.path)}: {mistake.message}" for mistake in mistakes)
-        raise ConfigError(f"{name}: {told}")
+        listed = "; ".join(f"{'.'.join(mistake.path)}: {mistake.message}" for mistake in mistakes)
+        raise ConfigError(f"{name}: {listed}")
     try:
         return bound.component(*args, **given, **bound.options)
     except ConfigError:
         raise
     except (TypeError, ValueError, AssertionError, KeyError, IndexError, RuntimeError) as error:
-        told = ", ".join(f"{key}={value!r}" for key, value in bound.options.items()) or "no options"
-        raise ConfigError(f"{name} cannot be built with {told}: {error or type(error).__name__}") from error
+        listed = ", ".join(f"{key}={value!r}" for key, value in bound.options.items()) or "no options"
+        raise ConfigError(f"{name} cannot be built with {listed}: {error or type(error).__name__}") from error
 
 
 class Table(Generic[T]):

@@ -1,4 +1,4 @@
-"""The kinds of components: one row each, all that tells one kind from another."""
+"""The kinds of components: one row each, with all that differs between kinds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mistakes in configs, recipes and data descriptions: collected, in plain words, told all at once."""
+"""Mistakes in configs, recipes and data descriptions: collected and listed all at once, in plain words."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Mistake:
     message: str
 
 
-def tell(what: str, mistakes: Iterable[Mistake], where: Mapping[KeyPath, str] | None = None) -> ConfigError:
+def collected(what: str, mistakes: Iterable[Mistake], where: Mapping[KeyPath, str] | None = None) -> ConfigError:
     """Return the error that lists all mistakes, each with its key and, where it is known, file and line.
 
     Args:
@@ -82,7 +82,7 @@ def mistakes_in(error: ValidationError, model: type[BaseModel], data: object) ->
     Of a union, only the member that is meant is spoken of; where that is unclear, one line says what all accept.
     """
     problems = [problem for problem in error.errors() if _is_meant(model, problem["loc"], data)]
-    # Of a union, pydantic tells what each member finds wrong: the member with the least wrong is the one that is meant.
+    # Pydantic reports what each member of a union finds wrong; the member with the fewest problems is meant.
     counts = Counter(branch for problem in problems for branch in _branches(problem, data))
     found: dict[KeyPath, list[str]] = {}
     for problem in problems:

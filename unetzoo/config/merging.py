@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from unetzoo.components.kinds import IN_CONFIG
-from unetzoo.components.mistakes import KeyPath, Mistake, tell
+from unetzoo.components.mistakes import KeyPath, Mistake, collected
 from unetzoo.components.spec import merge, plain
 from unetzoo.errors import ConfigError
 
@@ -66,4 +66,4 @@ class Draft:
 
     def fail(self, mistakes: Iterable[Mistake]) -> ConfigError:
         """Return the error that lists all mistakes with file, line and key."""
-        return tell(f"the config of {self.name!r}", mistakes, self.origins)
+        return collected(f"the config of {self.name!r}", mistakes, self.origins)

@@ -62,7 +62,7 @@ def validate(draft: Draft) -> tuple[ModelConfig | None, list[Mistake]]:
         return None, mistakes_in(error, ModelConfig, draft.data)
     given = [part for part in PARTS if getattr(config, part) is not None]
     if config.model is not None and given:
-        return None, [Mistake((part,), "a config with a 'model' component has no parts of its own") for part in given]
+        return None, [Mistake((part,), "a config with a 'model' component has no parts") for part in given]
     missing = [part for part in PARTS if part not in given and part != "center"]
     if config.model is None and missing:
         return None, [

@@ -67,7 +67,7 @@ class DenseDecoder(nn.Module):
             self.channels.insert(0, width)
 
     def forward(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Return one tensor a level, finest first."""
+        """Return one tensor per level, finest first."""
         x, *skips = reversed(features)
         decoded: list[torch.Tensor] = []
         for stage, skip in zip(self.stages, skips, strict=True):

@@ -112,7 +112,7 @@ class ENetDecoder(nn.Module):
         )
 
     def forward(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Return one tensor a level, finest first."""
+        """Return one tensor per level, finest first."""
         x, *skips = reversed(features)
         decoded: list[torch.Tensor] = []
         for stage, skip in zip(self.stages, skips, strict=True):

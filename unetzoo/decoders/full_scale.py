@@ -48,7 +48,7 @@ class FullScaleNode(CheckpointedStage):
         self.fuse = conv(width * len(channels), width * len(channels))
 
     def forward(self, *features: torch.Tensor) -> torch.Tensor:
-        """Join one tensor a level, finest first: (N, C_i, *S_i) to (N, width * levels, *S_level)."""
+        """Join one tensor per level, finest first: (N, C_i, *S_i) to (N, width * levels, *S_level)."""
         size = features[self.level].shape[2:]
         branches = []
         for index, (x, branch) in enumerate(zip(features, self.branches, strict=True)):
@@ -96,7 +96,7 @@ class FullScaleDecoder(nn.Module):
         )
 
     def forward(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Return one tensor a level, finest first, the last of them the encoder's coarsest."""
+        """Return one tensor per level, finest first, the last of them the encoder's coarsest."""
         decoded = features[-1:]
         for node in self.nodes:
             finer = features[: len(features) - len(decoded)]

@@ -13,7 +13,7 @@ from unetzoo.nn.typing import Size
 
 
 class PooledAttention(nn.Module):
-    """Weighs the positions of the decoder's tensor by what it and the pooled skip tell together.
+    """Weighs the positions of the decoder's tensor computed from it and the pooled skip.
 
     (N, channels, *S) and (N, skip_channels, *T) to (N, channels, *S), T being `factor` times S. The weight is not
     squashed, as in the reference code.

@@ -67,9 +67,9 @@ class GridAttentionDecoder(UNetDecoder):
         ndim: spatial dimensions.
         gating: which signal gates a skip: `bottom`, the coarsest features for all skips, or `previous`, the decoded
             features one level coarser than the skip (the coarsest features for the first).
-        gating_channels: width that the coarsest features are projected to for gating; their own unless told.
+        gating_channels: width that the coarsest features are projected to for gating; default: not projected.
         gates: gates for each skip.
-        subsample: how much coarser than its skip the grid of a gate is.
+        subsample: downsampling factor from a skip to its gate's grid.
         decoder_channels: as of the U-Net's decoder, like the options that follow.
         upsample: see `UNetDecoder`.
         align: see `UNetDecoder`.
@@ -126,7 +126,7 @@ class GridAttentionDecoder(UNetDecoder):
         )
 
     def forward(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Return one tensor a stage, finest first."""
+        """Return one tensor per stage, finest first."""
         x, *skips = reversed(features)
         gate = self.gating(x)
         decoded: list[torch.Tensor] = []

@@ -37,7 +37,7 @@ class LinkNetStage(CheckpointedStage):
 
 
 class LinkNetDecoder(nn.Module):
-    """One stage a level, each added to the encoder's features of its resolution; the last one only upsamples.
+    """One stage per level, each added to the encoder's features of its resolution; the last one only upsamples.
 
     With `pool_stem` the finest features are those of a residual network's stem, before its max pooling: they are
     pooled first, so that every stage is added to the *input* of its encoder block (Chaurasia and Culurciello, figure
@@ -80,7 +80,7 @@ class LinkNetDecoder(nn.Module):
         )
 
     def forward(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Return one tensor a stage, finest first."""
+        """Return one tensor per stage, finest first."""
         x, *skips = reversed([self.pool(features[0]), *features[1:]])
         decoded: list[torch.Tensor] = []
         for index, stage in enumerate(self.stages):

@@ -1,4 +1,4 @@
-"""The decoder of U2-Net and IS-Net: a residual U-block a level (Qin et al., Pattern Recognition 2020, figure 5)."""
+"""The decoder of U2-Net and IS-Net: one residual U-block per level (Qin et al., Pattern Recognition 2020, figure 5)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class RSUDecoderStage(CheckpointedStage):
 class RSUDecoder(nn.Module):
     """One residual U-block a skip; the coarsest features are passed on as the last decoded level.
 
-    `decoder_channels`, `mid` (the widths inside) and `heights` have one entry a stage, coarsest first; the blocks of
+    `decoder_channels`, `mid` (the widths inside) and `heights` have one entry per stage, coarsest first; the blocks of
     the first `dilated` stages keep their resolution. The other options are those of `ConvNormAct`. Raises
     `ConfigError` if the lengths are not the number of stages.
     """
@@ -74,7 +74,7 @@ class RSUDecoder(nn.Module):
         )
 
     def forward(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Return one tensor a level, finest first."""
+        """Return one tensor per level, finest first."""
         x, *skips = reversed(features)
         decoded = [x]
         for stage, skip in zip(self.stages, skips, strict=True):

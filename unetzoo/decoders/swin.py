@@ -11,7 +11,7 @@ from unetzoo.nn.swin import PatchExpand, SwinStage, drop_path_rates, init_weight
 
 
 class SwinDecoder(nn.Module):
-    """Patch expansion, fusion with the skip and a stage of window attention a level, then expansion to the image.
+    """Patch expansion, fusion with the skip and a stage of window attention per level, then expansion to the image.
 
     Takes the features of `SwinEncoder` and gives those of full resolution alone. The arguments are the encoder's;
     the blocks of a level are as many as on the way down.

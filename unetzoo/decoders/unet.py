@@ -25,7 +25,7 @@ Align = Literal["pad", "resize", "crop"]
 class DecoderStage(CheckpointedStage):
     """Upsampling to `up_channels`, merging with the skip if there is one, blocks and dropout.
 
-    `skip_path` is what the skip passes on its way, and `skip_channels` what comes out of it.
+    `skip_path` is the module that the skip passes, and `skip_channels` its output width.
     """
 
     def __init__(
@@ -96,8 +96,8 @@ class UNetDecoder(nn.Module):
         ndim: spatial dimensions.
         decoder_channels: channels that each stage gives, coarsest first; by default those of its skip, halved for
             each further stage.
-        up_channels: channels that each stage upsamples to, where a convolution goes with it; `decoder_channels`
-            unless told.
+        up_channels: channels that each stage upsamples to, where a convolution goes with it; default:
+            `decoder_channels`.
         upsample: `deconv`, `linear` or `nearest`, with their options; `block`: the block itself, transposed.
         skip: `concat`, `add`, `attention` or `none`, with their options; or one of them for each skip, coarsest
             first.
@@ -106,9 +106,9 @@ class UNetDecoder(nn.Module):
             a transposed convolution or a block by the nearest neighbor), `crop` crops the skip around its center.
         block: block of every stage.
         per_level: options of the block that differ between the stages, one value for each, coarsest first.
-        depths: number of blocks of each stage; one unless told.
+        depths: number of blocks of each stage; default: one.
         skip_block: block that each skip passes on its way.
-        skip_channels: channels that come out of it, coarsest first; those that go in unless told.
+        skip_channels: output channels of these blocks, coarsest first; default: the skips' own.
         skip_per_level: options of the skips' blocks, as `per_level`.
         keep_bottom: whether the coarsest features are handed on as well, behind the decoded ones.
         dropout: probabilities behind the last stages, the finest last.
@@ -186,7 +186,7 @@ class UNetDecoder(nn.Module):
             coarse, wide_in = targets[index], widths[index]
 
     def forward(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Return one tensor a stage, finest first."""
+        """Return one tensor per stage, finest first."""
         x, *skips = reversed(features)
         decoded: list[torch.Tensor] = [x] if self.keep_bottom else []
         for index, stage in enumerate(self.stages):

@@ -54,7 +54,7 @@ class UnpoolingDecoder(nn.Module):
         depths = depths or [2] * levels
         if len(depths) != levels or min(depths) < 1:
             raise ConfigError(
-                f"depths are {list(depths)}: expected {levels} numbers from 1, one a level of the encoder"
+                f"depths are {list(depths)}: expected {levels} numbers from 1, one per level of the encoder"
             )
         self.channels = [channels[0], *channels[:-1]]
         self.strides = list(strides)
@@ -68,7 +68,7 @@ class UnpoolingDecoder(nn.Module):
             self.stages.append(UnpoolingStage(factors[level], blocks))
 
     def forward(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Return one tensor a level, finest first."""
+        """Return one tensor per level, finest first."""
         x = self.pool(features[-1])
         decoded: list[torch.Tensor] = []
         for stage, skip in zip(self.stages, reversed(features), strict=True):

@@ -25,7 +25,7 @@ def _norm(channels: int) -> nn.GroupNorm:
 class Bottleneck(CheckpointedStage):
     """Weight-standardized 1x1, 3x3 and 1x1 convolutions: (N, in_channels, H, W) to (N, out_channels, H, W / stride).
 
-    Activated after the sum; where the shape changes, the shortcut is a convolution with one group a channel.
+    Activated after the sum; where the shape changes, the shortcut is a convolution with one group per channel.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
@@ -71,7 +71,7 @@ class BigTransferResNet(nn.Module):
             width = wide
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Return one tensor a level."""
+        """Return one tensor per level."""
         height, width = x.shape[2:]
         x = torch.relu(self.root["norm"](self.root["conv"](x)))
         features = [x]

@@ -47,9 +47,9 @@ class EncoderStage(CheckpointedStage):
 class ConvEncoder(nn.Module):
     """Blocks at every level with downsampling between: (N, in_channels, *S) to features, finest first.
 
-    `channels` has one entry a level. `factors` tells how much coarser each level is than the one before it (the
+    `channels` has one entry per level. `factors` is the downsampling factor of each level (the
     first: than the image); by default the first level keeps the size and each further one halves it. `downsample`
-    is `max`, `avg` or `conv`. `depths` tells the number of blocks of each level (one unless told); `bottom_block` is
+    is `max`, `avg` or `conv`. `depths` is the number of blocks of each level (default: one); `bottom_block` is
     the block of the coarsest level where it is another one. `dropout` lists the probabilities behind the last levels,
     the coarsest last. Raises `ConfigError` if the lengths differ.
     """
@@ -74,7 +74,7 @@ class ConvEncoder(nn.Module):
         depths = depths or [1] * levels
         if not levels or {len(factors), len(depths)} != {levels}:
             raise ConfigError(
-                f"{levels} channels, {len(factors)} factors and {len(depths)} depths: expected one of each a level"
+                f"{levels} channels, {len(factors)} factors and {len(depths)} depths: expected one of each per level"
             )
         if min(channels) < 1 or min(depths) < 1:
             raise ConfigError(f"channels {list(channels)} and depths {list(depths)}: expected numbers from 1")
@@ -99,7 +99,7 @@ class ConvEncoder(nn.Module):
             )
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Return one tensor a level."""
+        """Return one tensor per level."""
         features = []
         for stage in self.stages:
             x = stage(x)

@@ -49,7 +49,7 @@ class DenseEncoder(nn.Module):
     ) -> None:
         super().__init__()
         if not depths or min(depths) < 1:
-            raise ConfigError(f"depths are {list(depths)}; expected numbers from 1, one a level")
+            raise ConfigError(f"depths are {list(depths)}; expected numbers from 1, one per level")
         transition: ConvOptions = {"order": "nac", **conv, "kernel_size": 1}
         self.stem = make_conv(in_channels, stem, ndim=ndim)
         self.channels: list[int] = []
@@ -68,7 +68,7 @@ class DenseEncoder(nn.Module):
             self.channels.append(width)
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Return one tensor a level."""
+        """Return one tensor per level."""
         x = self.stem(x)
         features = []
         for stage in self.stages:

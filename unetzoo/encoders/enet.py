@@ -99,7 +99,7 @@ class ENetEncoder(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Return one tensor a level."""
+        """Return one tensor per level."""
         features = []
         for stage in self.stages:
             x = stage(x)

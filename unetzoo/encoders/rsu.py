@@ -1,4 +1,4 @@
-"""The encoder of U2-Net and IS-Net: a residual U-block a level (Qin et al., Pattern Recognition 2020, figure 5)."""
+"""The encoder of U2-Net and IS-Net: one residual U-block per level (Qin et al., Pattern Recognition 2020, figure 5)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from unetzoo.nn.typing import Size
 
 
 class RSUEncoder(nn.Module):
-    """One residual U-block a level with max pooling between: (N, in_channels, *S) to features, finest first.
+    """One residual U-block per level with max pooling between: (N, in_channels, *S) to features, finest first.
 
-    `channels`, `mid` (the widths inside) and `heights` have one entry a level; the blocks of the last `dilated` levels
-    keep their resolution. `stem` is the width of a bare strided convolution that comes first (IS-Net); without it the
+    `channels`, `mid` (the widths inside) and `heights` have one entry per level; the last `dilated` blocks keep their
+    resolution. `stem` is the width of a bare strided convolution that comes first (IS-Net); without it the
     finest level has the image's resolution. Odd sizes are halved upwards. The other options are those of `ConvNormAct`.
     """
 
@@ -40,7 +40,7 @@ class RSUEncoder(nn.Module):
         levels = len(channels)
         if not levels == len(mid) == len(heights):
             raise ConfigError(
-                f"{levels} channels, {len(mid)} mid and {len(heights)} heights: expected one each a level"
+                f"{levels} channels, {len(mid)} mid and {len(heights)} heights: expected one of each per level"
             )
         self.stem: nn.Module = nn.Identity() if stem is None else make_conv(in_channels, stem, ndim=ndim, stride=2)
         self.channels = list(channels)
@@ -63,7 +63,7 @@ class RSUEncoder(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Return one tensor a level."""
+        """Return one tensor per level."""
         x = self.stem(x)
         features = []
         for stage in self.stages:

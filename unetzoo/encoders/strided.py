@@ -36,15 +36,14 @@ class StridedEncoder(nn.Module):
         in_channels: channels of the image.
         ndim: 2 or 3.
         channels: channels of each level.
-        factors: how much coarser each level is than the one before it (the first: than the image); 1, 2, 2, ...
-            unless told.
-        depths: number of blocks of each level; one unless told. The first level may have none behind a stem.
+        factors: downsampling factor of each level, the first against the image; default: 1, 2, 2, ...
+        depths: number of blocks of each level; default: one. The first level may have none behind a stem.
         block: block of every level; it must take `stride`.
-        stem_block: block from the image to the first level's channels, at full size; none unless told.
+        stem_block: block from the image to the first level's channels, at full size; default: none.
         bottom_block: block of the coarsest level where it is another one.
         per_level: options of the blocks that differ between levels, one value for each, finest first; None leaves
             the option out at that level.
-        levels: which levels are handed on, counted from 0; all unless told.
+        levels: levels that are returned, counted from 0; default: all.
         dropout: probabilities behind the last levels, the coarsest last.
         dropout_kind: `channel` or `element`.
 
@@ -74,7 +73,7 @@ class StridedEncoder(nn.Module):
         numbers = depths or [1] * count
         if not count or {len(steps), len(numbers)} != {count}:
             raise ConfigError(
-                f"{count} channels, {len(steps)} factors and {len(numbers)} depths: expected one of each a level"
+                f"{count} channels, {len(steps)} factors and {len(numbers)} depths: expected one of each per level"
             )
         if min(channels) < 1 or min(numbers[1:], default=1) < 1 or numbers[0] < (0 if stem_block else 1):
             raise ConfigError(
@@ -110,7 +109,7 @@ class StridedEncoder(nn.Module):
         self.strides = [strides[level] for level in self.levels]
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Return one tensor a level that is handed on."""
+        """Return one tensor per returned level."""
         x = self.stem(x)
         features = []
         for level, stage in enumerate(self.stages):

@@ -16,7 +16,7 @@ from unetzoo.nn.swin import SwinStage, drop_path_rates, init_weights
 class SwinEncoder(nn.Module):
     """Patch embedding and stages of a shifted-window transformer: (N, in_channels, H, W) to features, finest first.
 
-    The features of a level are what goes *into* its stage; those of the coarsest are what comes out, normalized. Their
+    The features of a level are what goes *into* its stage; those of the coarsest are its output, normalized. Their
     strides are 4, 8, 16 and so on. Images are padded with zeros around to a multiple of the last one. A single channel
     is repeated three times.
 
@@ -68,7 +68,7 @@ class SwinEncoder(nn.Module):
         return {"position"}
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Return one tensor a level."""
+        """Return one tensor per level."""
         coarsest = self.strides[-1]
         x = fit(x, [dims.round_up(length, coarsest) for length in x.shape[2:]])
         x = x.repeat(1, self.repeats, 1, 1) if self.repeats > 1 else x

@@ -41,12 +41,12 @@ class VGGEncoder(nn.Module):
         in_channels: channels of the image.
         ndim: 2 or 3.
         channels: width of each stage.
-        depths: number of blocks of each stage; those of VGG-16 unless told.
-        block: a convolution without normalization unless told.
-        levels: indices of the stages whose features are returned, the last one among them; all unless told.
+        depths: number of blocks of each stage; default: those of VGG-16.
+        block: default: a convolution without normalization.
+        levels: indices of the stages whose features are returned, the last one among them; default: all.
         border: zeros around the image before the first convolution, which make room for the unpadded classifier.
         classifier: width of two further layers behind the last stage, fully connected ones made convolutional: an
-            unpadded 7x7 convolution and a 1x1 convolution; none unless told.
+            unpadded 7x7 convolution and a 1x1 convolution; default: none.
         dropout: probability of dropout behind each of these two.
         dropout_kind: `channel` or `element`.
 
@@ -71,7 +71,7 @@ class VGGEncoder(nn.Module):
         super().__init__()
         stages = len(channels)
         if len(depths) != stages:
-            raise ConfigError(f"{stages} channels and {len(depths)} depths: expected one of each a stage")
+            raise ConfigError(f"{stages} channels and {len(depths)} depths: expected one of each per stage")
         self.levels = list(range(stages) if levels is None else levels)
         if self.levels != sorted(set(self.levels)) or not set(self.levels) <= set(range(stages)):
             raise ConfigError(f"levels are {self.levels}; expected rising numbers from 0 to {stages - 1}")
@@ -104,7 +104,7 @@ class VGGEncoder(nn.Module):
         self.strides: list[Size] = [2 ** (level + 1) for level in self.levels]
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Return one tensor a level."""
+        """Return one tensor per level."""
         x = nn.functional.pad(x, [self.border] * 2 * (x.ndim - 2))
         features = []
         for stage in self.stages:

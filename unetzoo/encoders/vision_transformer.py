@@ -113,7 +113,7 @@ class VisionTransformerEncoder(nn.Module):
         return {"position"}
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Return one tensor a level."""
+        """Return one tensor per level."""
         x = fit(x, [dims.round_up(length, PATCH) for length in x.shape[2:]])
         x = x.repeat(1, self.repeats, 1, 1) if self.repeats > 1 else x
         finer: list[torch.Tensor] = []

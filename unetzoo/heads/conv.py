@@ -19,7 +19,7 @@ class ConvHead(nn.Module):
     """A convolution of the finest decoded features, brought to the image's size: to (N, num_classes, *size).
 
     Features of full resolution are cropped or padded by what is missing, coarser ones interpolated. With
-    `deep_supervision` every decoded level has a convolution of its own, and training mode returns the list of
+    `deep_supervision` every decoded level has a convolution, and training mode returns the list of
     logits, finest first, all at the image's size (`native_levels`: the finest at the image's size, the others at their
     levels' own); evaluation returns the first alone.
 

@@ -20,7 +20,7 @@ class FCNHead(nn.Module):
     Each of the `levels` coarsest features is scored by a 1x1 convolution; transposed convolutions, which start as
     bilinear interpolation, bring the sum to the next level and at last to the image.
 
-    `offsets` tells where in each finer level's scores, and at last in the upsampled result, the part begins that
+    `offsets` says where in each finer level's scores, and at last in the upsampled result, the part begins that
     belongs to the coarser one: one number a transposed convolution. They follow from the border that the encoder put
     around the image; without one (the default) the levels are aligned and half a factor is cropped. `scales`, coarsest
     first, multiply the features before they are scored (the "at once" training of Shelhamer et al., TPAMI 2017).
@@ -43,7 +43,7 @@ class FCNHead(nn.Module):
         if not 1 <= levels <= len(channels):
             raise ConfigError(f"levels is {levels}; expected 1 to {len(channels)}, the features that there are")
         if any(given is not None and len(given) != levels for given in (offsets, scales)):
-            raise ConfigError(f"offsets {offsets} and scales {scales}: expected {levels} of each, one a level")
+            raise ConfigError(f"offsets {offsets} and scales {scales}: expected {levels} of each, one per level")
         self.offsets = offsets
         self.scales = list(scales or [1.0] * levels)
         coarse_to_fine = list(strides[::-1][:levels])

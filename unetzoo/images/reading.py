@@ -87,7 +87,7 @@ def read_mask(path: Path, ndim: int = 2, *, colors: bool = False, gray: bool = F
         array = np.rint(array[..., :3] @ np.array(LUMA))
     if array.ndim != ndim:
         raise InputError(
-            f"{path}: expected a mask with one value a pixel, got an array of shape {array.shape}; "
+            f"{path}: expected a mask with one value per pixel, got an array of shape {array.shape}; "
             "a mask in colors needs classes with their colors"
         )
     if array.dtype.kind == "f" and not gray:

@@ -110,7 +110,7 @@ def open_image(
         image: an array, tensor, memory map or Zarr array, or the path of a `.tif`, `.npy` or `.zarr`; an `Image` is
             returned as it is.
         ndim: number of spatial axes.
-        channels: where the channel axis is. Unless given, a TIFF's own axes tell; anything else is taken as channels
+        channels: where the channel axis is. Default: as a TIFF's axes say; anything else is taken as channels
             first, or as without a channel axis if it has `ndim` axes.
 
     Raises:

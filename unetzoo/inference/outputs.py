@@ -47,7 +47,7 @@ class Output:
         dtype: of its values, where the array is made here.
         chunk: edge of the chunks of a Zarr array.
         image: whose place on the earth a TIFF takes over.
-        identity: what tells one job from another; a partial file of another job is not resumed.
+        identity: identifies the job; a partial file of another job is not resumed.
         resume: go on with a partial file if there is one.
 
     Raises:

@@ -27,7 +27,7 @@ from unetzoo.preprocessing import Preprocessing, Statistics
 from unetzoo.pretrained import from_pretrained
 
 Labels = npt.NDArray[np.unsignedinteger]
-STRIP = 1 << 22  # pixels that are read at once where an image is only looked through
+STRIP = 1 << 20  # pixels that are read at once where an image is only looked through
 
 
 @dataclass(frozen=True)

@@ -71,24 +71,24 @@ def predict_tiled(
     - `exact` gives what `model(image)` gives, to rounding. A network that sees a little of its surroundings is run on
       tiles with a halo as wide as that, which is measured. One that sees far, as every deep encoder does, is run in
       stages: its fine maps on tiles, its coarse ones, a small part of the memory, on the whole image. An image that
-      fits one tile is given to the model as it is, unless `plan` or `split` tells otherwise. Refused where no tiling
+      fits one tile is given to the model as it is, unless `plan` or `split` says otherwise. Refused where no tiling
       is exact: normalization by the image's own statistics, or attention over fine maps. So are sizes off the model's
       stride where what the model does there depends on the whole size, unless `mirror_ends` is set.
     - `mirror` is the overlap-tile strategy of the U-Net paper: the image is mirrored at its borders, and the part of
       each tile further than `halo` from its edge is kept. The mode for networks of unpadded convolutions.
-    - `blend` averages overlapping windows with Gaussian weights. It takes any model, and equals none of its results.
+    - `blend` averages overlapping windows with Gaussian weights. Works with any model; approximate.
 
     Args:
         model: `(N, C, *spatial)` to logits; it is run in evaluation mode, on its device, and left as it was.
         image: one image, read in windows: an array, tensor, memory map or Zarr array `(C, *spatial)`, or the path of a
             `.tif`, `.npy` or `.zarr`.
         mode: see above.
-        tile: what one run of the model sees, pixels along each axis; 1024 for images and 160 for volumes.
-        halo: for `mirror`; a quarter of the tile, or what an unpadded network takes off.
-        overlap: for `blend`; the share of a window that the next one sees again.
+        tile: tile size in pixels along each axis; default: 1024 for images and 160 for volumes.
+        halo: for `mirror`; a quarter of the tile, or the margin of an unpadded network.
+        overlap: for `blend`; overlap of neighboring windows, as a fraction.
         split: for `exact`; the stride from which maps are computed on the whole image, 0 for none. A larger one takes
             less memory and more time. So do several, such as `(16, 32)`: maps between them are computed on larger
-            tiles, and only those beyond the last on the whole image. Chosen by measurement unless given.
+            tiles, and only those beyond the last on the whole image. Default: chosen by measurement.
         plan: for `exact`; what `plan_exact` found for this model and a tile no larger, to measure once for many images.
         mirror_ends: for `exact`; extend an image whose size is no multiple of the model's stride by its mirror image up
             to one. The result is that of the extended image, cropped: near those ends it differs from `model(image)`.

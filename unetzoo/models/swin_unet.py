@@ -32,7 +32,7 @@ class SwinUnet(Network):
         drop_path: probability of leaving the last block out in training; it rises evenly to that.
 
     Raises:
-        ConfigError: sizes that do not divide, or not one number of heads a stage.
+        ConfigError: sizes that do not divide, or not one number of heads per stage.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class SwinUnet(Network):
         absolute_position = small if absolute_position is None else absolute_position
         coarsest = 4 * 2 ** (len(depths) - 1)
         if len(depths) != len(heads) or len(depths) < 2:
-            raise ConfigError(f"{len(depths)} depths and {len(heads)} heads: expected one of each a stage, two or more")
+            raise ConfigError(f"{len(depths)} depths and {len(heads)} heads: expected one per stage, two or more")
         if image_size < coarsest or image_size % coarsest:
             raise ConfigError(f"image_size is {image_size}; expected a multiple of {coarsest}, the coarsest stride")
         if window_size < 2:

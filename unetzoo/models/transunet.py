@@ -66,6 +66,6 @@ class TransUNet(Network):
             in_channels=in_channels,
             num_classes=num_classes,
             ndim=2,
-            # Below two patches a side, the deepest shortcut normalization has a single value a group.
+            # Below two patches per side, the deepest shortcut normalization has a single value per group.
             min_size=17 if hybrid else 1,
         )

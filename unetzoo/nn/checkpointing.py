@@ -1,4 +1,4 @@
-"""Gradient checkpointing as a property of a stage: its activations are computed again in the backward pass."""
+"""Activation checkpointing as a property of a stage."""
 
 from __future__ import annotations
 

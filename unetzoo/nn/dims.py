@@ -58,7 +58,7 @@ def channel_dropout(ndim: int) -> type[nn.Module]:
 
 
 def per_axis(size: Size | Sequence[int], ndim: int) -> tuple[int, ...]:
-    """Return `size` with one number an axis.
+    """Return `size` with one number per axis.
 
     >>> per_axis(3, 2), per_axis((1, 3, 3), 3)
     ((3, 3), (1, 3, 3))
@@ -70,7 +70,7 @@ def per_axis(size: Size | Sequence[int], ndim: int) -> tuple[int, ...]:
 
 
 def scale_between(coarse: Size, fine: Size, ndim: int) -> tuple[int, ...]:
-    """Return how many times finer stride `fine` is than stride `coarse`, an axis.
+    """Return the upsampling factor per axis from stride `coarse` to stride `fine`.
 
     Raises `ConfigError` where the strides do not divide: no stage of whole-number scale joins such levels.
     """

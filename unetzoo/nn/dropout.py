@@ -23,7 +23,7 @@ def make_dropout(probability: float, *, ndim: int, kind: DropoutKind = "channel"
 
 
 def last_levels(probabilities: Sequence[float], levels: int) -> list[float]:
-    """Return one probability a level: those told belong to the last levels, the others have none.
+    """Return one probability per level: the given ones are those of the last levels, the others are zero.
 
     >>> last_levels([0.5, 0.5], 4)
     [0.0, 0.0, 0.5, 0.5]

@@ -1,4 +1,4 @@
-"""A network as inference takes it: in evaluation mode, with tensors of its own device and type."""
+"""A network for inference: in evaluation mode, with tensors of its device and type."""
 
 from __future__ import annotations
 

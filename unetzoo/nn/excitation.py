@@ -16,7 +16,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class ChannelExcitation(nn.Module):
-    """Scales each channel by what all channels' means tell (Hu et al., "Squeeze-and-excitation networks", CVPR 2018).
+    """Squeeze and excitation of channels (Hu et al., "Squeeze-and-excitation networks", CVPR 2018).
 
     (N, channels, *S) to the same; the hidden layer has `channels / reduction` units.
     """

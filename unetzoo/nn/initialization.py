@@ -34,7 +34,7 @@ SCHEMES: dict[str, Callable[[torch.Tensor, float, float], torch.Tensor]] = {
 class Initializer:
     """Initializes the convolutions and linear layers of a module by one of `SCHEMES`, and its normalization.
 
-    A layer that its part has begun in a way of its own, and marked with `initialized = True`, is left alone.
+    A layer that its part initialized itself, marked with `initialized = True`, is left alone.
 
     Attributes:
         scheme: `gaussian` has the deviation sqrt(2 / N) for N inputs to a neuron (Ronneberger et al., "U-Net", 2015,
@@ -42,8 +42,8 @@ class Initializer:
             what torch's layers draw by themselves; the others are torch's of that name.
         slope: of the leaky ReLU behind the layers; 0 for the ReLU.
         bias: `keep` leaves the biases of these layers as torch draws them, `zeros` sets them to zero.
-        norm_std: normalization gains are drawn around one with this deviation, their biases are zero; left as they
-            are unless told.
+        norm_std: normalization gains are drawn around one with this deviation, their biases are zero; default:
+            unchanged.
     """
 
     scheme: str

@@ -111,9 +111,9 @@ def min_positions(module: nn.Module) -> int:
     One position has no variance: where each channel of each sample is normalized by itself, two are needed. A module
     that knows better says so by an attribute of this name.
     """
-    told = getattr(module, "min_positions", None)
-    if isinstance(told, int):
-        return told
+    stated = getattr(module, "min_positions", None)
+    if isinstance(stated, int):
+        return stated
     return 2 if any(normalizes_alone(layer) for layer in module.modules()) else 1
 
 

@@ -125,7 +125,7 @@ class Interpolate(nn.Module):
         return f"factor={self.factor}, mode={self.mode!r}, align_corners={self.align_corners}"
 
 
-# Layers in sequence, and the channels that come out of them.
+# Layers in sequence, and their output channels.
 _Layers = tuple[list[nn.Module], int]
 
 

@@ -12,7 +12,7 @@ Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 def averaged(model: DenseModel, decay: float) -> AveragedModel:
-    """Return the exponential moving average of weights and buffers, to be told of every step.
+    """Return the exponential moving average (EMA) of weights and buffers, to be updated after every step.
 
     The decay grows with the steps, (1 + n) / (10 + n), up to `decay`: a short run's average is not held back by the
     weights that it began with.

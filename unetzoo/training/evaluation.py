@@ -39,7 +39,7 @@ def evaluate(
         normalize: what a batch is put through before.
         device: where to.
         num_classes: channels of the logits; 1 is read as the second of two classes against the first.
-        rank, processes: each process takes its share of the images; the scores are those of all.
+        rank, processes: each process scores a part of the images; the scores are those of all.
         workers: processes that read images.
         observe: is called with the logits and the target of every image of this process.
     """

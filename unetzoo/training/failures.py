@@ -1,4 +1,4 @@
-"""What stops a run, told so that it can be mended."""
+"""Errors that stop a run, with what to do about them."""
 
 from __future__ import annotations
 

@@ -34,10 +34,10 @@ def make_accelerator(recipe: Recipe, *, precision: str | None, cpu: bool) -> Acc
             "by `accelerate launch --use_fsdp --fsdp_version 2`, or launch without, so that every process holds the "
             "network"
         )
-    # accelerate sets the address for the processes that it was told of; without MPI it starts one of them.
+    # accelerate sets the address for the processes that it knows of; without MPI it starts one of them.
     if accelerator.num_processes == 1 and "MASTER_ADDR" in os.environ and "WORLD_SIZE" not in os.environ:
         raise ConfigError(
-            "`accelerate launch --cpu` has started one process of several, which it does unless told of MPI; give it "
+            "`accelerate launch --cpu` has started one process of several, as it does without MPI; give it "
             "`--mpirun_hostfile FILE` where MPI is installed, or use `torchrun --nproc_per_node N -m unetzoo train ... "
             "--cpu` or `accelerate launch --multi_gpu --num_processes N -m unetzoo train ... --cpu`"
         )

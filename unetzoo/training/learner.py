@@ -79,7 +79,7 @@ class Learner:
         self.average = averaged(self.model, recipe.ema) if recipe.ema else None
         if self.average is not None:
             self.average.to(accelerator.device)
-        # A sharded network runs in all processes at once; this one is scored by each on images of its own.
+        # A sharded network runs in all processes at once; this one is scored by each process on its own images.
         self.whole = copy.deepcopy(self.model).to(accelerator.device) if accelerator.is_fsdp2 else None
         network: nn.Module = self.model
         if accelerator.num_processes > 1 and recipe.sync_batch_norm:

@@ -65,11 +65,11 @@ def train(
         recipe: what to learn and how.
         out: the folder of the run, which must hold none yet unless `resume`.
         resume: go on from the last checkpoint in `out`, if there is one; the result is that of a run never stopped.
-        precision: `no`, `fp16` or `bf16`; as launched unless given.
+        precision: `no`, `fp16` or `bf16`; default: as launched.
         cpu: train on the CPU whatever there is.
-        console: where progress is shown; nowhere unless given.
+        console: where progress is shown; default: nowhere.
 
-    Raises `ConfigError` if the folder holds another run, `InputError` for data that is not in order,
+    Raises `ConfigError` if the folder holds another run, `InputError` for data that cannot be trained on,
     `CheckpointError` for a checkpoint that cannot be read or written, and `TrainingError` for a loss that is not
     finite or memory that does not suffice.
     """

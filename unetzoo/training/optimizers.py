@@ -1,4 +1,4 @@
-"""One optimizer over a network's parts, each at a rate of its own."""
+"""One optimizer over a network's parts, each with its own learning rate."""
 
 from __future__ import annotations
 

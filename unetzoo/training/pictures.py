@@ -104,4 +104,4 @@ def _as_picture(image: Tensor) -> npt.NDArray[np.float64]:
 
 def overlay(picture: npt.NDArray[np.floating], colors: npt.NDArray[np.uint8]) -> npt.NDArray[np.floating]:
     """A picture (H, W, 1 or 3) from 0 to 1 under the colors (H, W, 3) of its classes."""
-    return (1 - OPACITY) * picture + OPACITY * colors / 255
+    return (1 - OPACITY) * picture + (OPACITY / 255) * colors.astype(picture.dtype)

@@ -1,4 +1,4 @@
-"""What a run tells while it goes on: a progress bar, rows of metrics, and TensorBoard."""
+"""Progress of a run: a progress bar, rows of metrics, and TensorBoard."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Reporter:
     Args:
         folder: where the metrics go.
         recipe: of the run.
-        console: where the progress bar goes; nowhere unless given.
+        console: where the progress bar goes; default: nowhere.
         done: steps that are over.
         steps_per_epoch, samples_per_step: of all processes together.
         device: whose memory is shown.
@@ -66,7 +66,7 @@ class Reporter:
             self._board = SummaryWriter(str(folder.path / "tensorboard"), purge_step=done + 1)
 
     def step(self, position: Position, report: StepReport) -> None:
-        """Report a step that is over."""
+        """Report a finished step."""
         row = {"loss": report.loss, "lr": report.lr}
         if math.isfinite(report.gradient_norm):  # not where the loss scaler has skipped the step
             row["gradient_norm"] = report.gradient_norm

@@ -33,7 +33,7 @@ class Supervision(BaseModel):
 
 
 class Recipe(BaseModel):
-    """What `train` is told: network, data, loss, and how to learn."""
+    """Everything that `train` needs: network, data, loss, and how to learn."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -52,7 +52,7 @@ class Recipe(BaseModel):
     rates: Rates = Field(Rates(), description="factors on the learning rate of encoder, center, decoder and head")
     schedule: ScheduleConfig = Constant()
     clip: float | None = Field(None, gt=0, description="largest norm of the gradient")
-    ema: float | None = Field(None, gt=0, lt=1, description="decay of the running average that is scored and kept")
+    ema: float | None = Field(None, gt=0, lt=1, description="decay of the EMA weights, which are evaluated and saved")
     freeze_encoder_epochs: int = Field(0, ge=0, strict=True, description="first epochs, in which the encoder is kept")
     sync_batch_norm: bool = Field(True, description="normalize over the batches of all processes")
 

@@ -25,7 +25,7 @@ REPLACED = (
 class RunFolder:
     """Where a run writes.
 
-    `recipe.yaml` has every default written out; `metrics.jsonl` one row a step and one an evaluation;
+    `recipe.yaml` has every default written out; `metrics.jsonl` one row per step and per evaluation;
     `checkpoints/last.pt` what a run is resumed from, `checkpoints/best` the network with the best score so far;
     `model` the network that the run ends with.
     """
@@ -43,12 +43,12 @@ class RunFolder:
         if not self.recipe.exists():
             return
         if not resume:
-            raise ConfigError(f"{self.path} holds a run already; go on with it by --resume, or give another folder")
+            raise ConfigError(f"{self.path} already holds a run; continue it with --resume, or give another folder")
         differing = _differences(recipe.model_dump(mode="json"), read_recipe(self.recipe).model_dump(mode="json"))
         if differing:
             raise ConfigError(
                 f"the run in {self.path} has another recipe: {'; '.join(differing)}; "
-                f"resume it by its own, {self.recipe}, or give another folder"
+                f"resume it with its own, {self.recipe}, or give another folder"
             )
 
     def prepare(self, recipe: Recipe, step: int) -> None:

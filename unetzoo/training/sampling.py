@@ -21,7 +21,7 @@ class Batches(Sampler[list[int]]):
     Args:
         samples: how many there are.
         batch_size: samples of a batch of one process.
-        accumulate: batches of a step.
+        accumulate: batches per step.
         seed: two samplers with one seed agree.
         rank, processes: which of how many processes this is.
     """

@@ -15,7 +15,7 @@ START = 0.01  # of the rate, where a warm-up begins
 
 
 class Constant(BaseModel):
-    """The rate stays as it is once the warm-up is over."""
+    """Constant rate after the warmup."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -67,7 +67,7 @@ class OneCycle(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["one_cycle"]
-    rise: float = Field(0.3, gt=0, lt=1, description="share of the steps in which the rate rises")
+    rise: float = Field(0.3, gt=0, lt=1, description="fraction of the steps in which the rate rises")
 
 
 def _named(value: object) -> object:

@@ -58,7 +58,7 @@ def save_state(path: Path, position: Position, learner: Mapping[str, object], la
         with replacing(path) as temporary, temporary.open("wb") as file:
             torch.save(state, file)
     except (OSError, RuntimeError) as error:
-        # torch raises a RuntimeError of its own while it handles that of a full disk.
+        # torch raises another RuntimeError while it handles that of a full disk.
         cause = error.__context__ if isinstance(error.__context__, OSError) else error
         kept = "; the one before is kept" if path.exists() else ""
         raise CheckpointError(f"{path}: the checkpoint could not be written: {cause}{kept}") from error

@@ -84,7 +84,7 @@ class PadsTheOtherAxis(SmallUNet):
         return torch.cat([F.pad(y, (0, h, 0, w)), skip], dim=1)
 
 
-@planted("check_batch_one_train", because="one value a channel|more than 1 value")
+@planted("check_batch_one_train", because="one value per channel|more than 1 value")
 class NormAfterGlobalPooling(SmallUNet):
     """Batch normalization after global pooling."""
 

@@ -162,7 +162,7 @@ def test_lists_that_are_wrong_are_refused(six: Path) -> None:
     wrong = problems(six, splits=told)
     assert "a9: listed in a split, but there is no such image" in wrong
     assert "t.txt: lists a1 more than once" in wrong
-    assert "a0: stands in both 'train' and 'val'" in wrong
+    assert "a0: is in both 'train' and 'val'" in wrong
     (six / "t.txt").write_text("a1\n", encoding="utf-8")
     (six / "v.txt").write_text("", encoding="utf-8")
     assert "split 'val' is empty" in problems(six, splits=told)

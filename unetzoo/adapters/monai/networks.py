@@ -29,7 +29,7 @@ def _turn_off_dropout(network: nn.Module, options: Options, ndim: int) -> None:
     """Give VNet the dropout of its dimensions, and in the last two stages the probability that was asked for.
 
     MONAI drops with `Dropout3d` in two dimensions as well, which takes whole samples for channels, and leaves 0.5 in
-    two of the stages whatever it is told.
+    two of the stages whatever its options say.
     """
     asked = options.get("dropout_prob_up", (0.5, 0.5))
     for path, module in list(network.named_modules()):

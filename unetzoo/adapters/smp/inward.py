@@ -31,7 +31,7 @@ from unetzoo.network import DenseModel
 from unetzoo.nn.resampling import interpolate
 from unetzoo.preprocessing import Preprocessing
 
-# Normalize one value a channel after pooling the whole image: a batch of one cannot be trained on.
+# Normalize one value per channel after pooling the whole image: a batch of one cannot be trained on.
 POOLING_TO_ONE = {"deeplabv3", "deeplabv3plus", "pan", "upernet"}
 
 NOTES = {
@@ -119,7 +119,7 @@ class SmpModel(WrappedModel):
         refuse_unused_weights(split(options.get("encoder"))[1], pretrained=pretrained)
 
     def set_gradient_checkpointing(self, enable: bool = True) -> None:
-        """Compute the activations inside blocks again in the backward pass; backbones of timm do it timm's own way.
+        """Enable activation checkpointing of blocks; backbones of timm do it timm's own way.
 
         An encoder that is not made of blocks is computed again as a whole.
         """

@@ -97,7 +97,7 @@ class SmpEncoder(nn.Module, EncoderMixin):
         ]
 
     def make_dilated(self, output_stride: int) -> None:
-        """Refuse: encoders of unetzoo have their strides as an option of their own."""
+        """Refuse: encoders of unetzoo have an option for their strides."""
         raise ConfigError(f"{PREFIX}{self.component} cannot be dilated to output stride {output_stride}")
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:

@@ -45,7 +45,7 @@ class TimmEncoder(nn.Module):
         in_channels: channels of the image; other than three, timm adapts the first convolution and its weights.
         ndim: 2, or 3 for a backbone whose layers have a 3-D form.
         backbone: architecture, with or without a tag (`resnet34.a1_in1k`).
-        levels: which levels to give, by index from the finest; all unless told.
+        levels: levels to return, by index from the finest; default: all.
         depth: how many levels to give, from the finest; an alternative to `levels`.
         output_stride: the coarsest stride, where timm can dilate the backbone (8 or 16).
         img_size: the image size that the backbone is built for, one number or (H, W).
@@ -123,7 +123,7 @@ class TimmEncoder(nn.Module):
             self.pyramid = Pyramid(width, pyramid_channels, source=source, strides=self.strides)
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Return one tensor a level."""
+        """Return one tensor per level."""
         size = x.shape[2:]
         with checkpointing([self.model] if self.checkpoint_whole else []):
             features = list(self.model(self._adapt(x)))
@@ -197,9 +197,9 @@ def _build(backbone: str, in_channels: int, options: dict[str, Any], *, pretrain
                 backbone, pretrained=pretrained, features_only=True, in_chans=in_channels, **options
             )
     except (TypeError, ValueError, AssertionError, IndexError, NotImplementedError) as error:
-        told = ", ".join(f"{key}={value!r}" for key, value in options.items() if key != "pretrained_cfg_overlay")
+        listed = ", ".join(f"{key}={value!r}" for key, value in options.items() if key != "pretrained_cfg_overlay")
         raise ConfigError(
-            f"timm cannot build {backbone!r} with {told or 'no options'}: {error or type(error).__name__}"
+            f"timm cannot build {backbone!r} with {listed or 'no options'}: {error or type(error).__name__}"
         ) from error
 
 

@@ -53,5 +53,5 @@ class Pyramid(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Return one tensor a level."""
+        """Return one tensor per level."""
         return [level(x) for level in self.levels]

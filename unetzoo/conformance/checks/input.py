@@ -261,7 +261,7 @@ def check_batch_one_train(ctx: Context) -> None:
         except Exception as error:
             raise CheckFailed(
                 f"training on a batch of {batch}, images of {list(ctx.size)}: {describe(error)}. Batch normalization "
-                "after global pooling has one value a channel; use another normalization there"
+                "after global pooling has one value per channel; use another normalization there"
             ) from error
         expect(bool(loss.isfinite()), f"training on a batch of {batch}, the loss is {float(loss)}")
         trained.append({name for name, p in model.named_parameters() if p.grad is not None})
@@ -314,7 +314,7 @@ def check_invalid_input(ctx: Context) -> None:
     with contextlib.suppress(*REFUSALS):  # check_in_channels has a builder that takes no gray images
         networks[1] = ctx.eval_model(dtype=torch.float32, in_channels=1)
     for channels, network in networks.items():
-        # torch's own layers take (C, *S) for a single image, with the right channels: a batch of maps is none.
+        # torch's own layers take (C, *S) for a single image, with the right channels: here they are wrong.
         maps = ctx.input(1, channels=channels + 1, dtype=torch.float32)[0]
         what = f"an input of {maps.dim()} axes, {list(maps.shape)}, on a network built with in_channels={channels}"
         _expect_refused(network, maps, what)

@@ -169,7 +169,7 @@ def check_num_classes(ctx: Context) -> None:
         correlation = out.transpose(0, 1).flatten(1).double().corrcoef().abs() if classes > 2 else torch.zeros(())
         expect(
             bool((correlation < 1 - 1e-6).any()),
-            f"built with num_classes={classes}, all logits are multiples of one map: the classes cannot be told apart",
+            f"built with num_classes={classes}, all logits are multiples of one map: classes cannot be distinguished",
         )
         with torch.no_grad():
             alone = ctx.output(model, ctx.input(1, dtype=torch.float32))

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from unetzoo.analysis.paths import GLOBAL, path_spectrum
+from unetzoo.analysis.reach import extent
 from unetzoo.capabilities import Axes, Capabilities
 from unetzoo.conformance.definition.check import EVAL, check
 from unetzoo.conformance.definition.context import Context
 from unetzoo.conformance.definition.outcomes import CheckFailed, Measurement, agree, expect, worst
-from unetzoo.conformance.measuring.reach import extent, period, shift_error, space
+from unetzoo.conformance.measuring.reach import period, shift_error, space
 
 LONG = {1: 1100, 2: 1100, 3: 160}
 """Pixels, by dimensions."""

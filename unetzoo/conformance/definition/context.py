@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from unetzoo.analysis import recording as analysis
 from unetzoo.capabilities import Axes, Capabilities
 from unetzoo.conformance.definition.outcomes import CheckFailed, NotApplicable, Unavailable
 
@@ -179,22 +180,10 @@ class Context:
 
 def tensors_in(result: object) -> list[Tensor]:
     """The tensors of a forward's result, in order. Raises CheckFailed if there is none."""
-    found = list(_walk(result))
+    found = list(analysis.tensors_in(result))
     if not found:
         raise CheckFailed(f"forward returned {type(result).__name__} without a tensor in it; expected a logits tensor")
     return found
-
-
-def _walk(value: object) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, Mapping):
-        return [t for item in value.values() for t in _walk(item)]
-    if isinstance(value, (list, tuple)):
-        return [t for item in value for t in _walk(item)]
-    if is_dataclass(value) and not isinstance(value, type):
-        return [t for f in fields(value) for t in _walk(getattr(value, f.name))]
-    return []
 
 
 @torch.no_grad()

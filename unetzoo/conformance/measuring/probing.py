@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from unetzoo.analysis.operations import leaves, watching
 from unetzoo.analysis.paths import GLOBAL, map_stride, path_spectrum
 from unetzoo.capabilities import Axes, Capabilities
 from unetzoo.conformance.definition.context import Builder, perturb_parameters, tensors_in, warm_statistics
@@ -246,14 +247,12 @@ class Prober:
         """The shapes that the layers of a forward put out."""
         shapes: list[torch.Size] = []
 
-        def note(module: nn.Module, args: object, output: object) -> None:
+        def note(name: str, module: nn.Module, args: object, output: object) -> None:
             if isinstance(output, Tensor):
                 shapes.append(output.shape)
 
-        handles = [m.register_forward_hook(note) for m in self.model.modules() if not list(m.children())]
-        self.run(size)
-        for handle in handles:
-            handle.remove()
+        with watching(leaves(self.model), note):
+            self.run(size)
         return shapes
 
     def _is_zero_at_init(self, builder: Builder, base: Axes) -> bool:

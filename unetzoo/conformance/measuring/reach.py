@@ -8,10 +8,9 @@ from types import EllipsisType
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
 
-from unetzoo.analysis.operations import Operations
+from unetzoo.analysis.cost import count_operations
+from unetzoo.analysis.reach import measure_radius
 from unetzoo.capabilities import Axes, Capabilities
 from unetzoo.conformance.definition.context import tensors_in
 
@@ -39,25 +38,13 @@ def affordable(model: nn.Module, in_channels: int, size: Axes, capabilities: Cap
     Layers cost in proportion to the pixels, attention to their square.
     """
     larger = capabilities.legal((*reference[:-1], 2 * reference[-1]))
-    (macs, first), (_, second) = (_cost(model, in_channels, s) for s in (reference, larger))
+    like = next(model.parameters())
+    images = (like.new_zeros((1, in_channels, *each)) for each in (reference, larger))
+    (macs, first), (_, second) = (count_operations(model, image) for image in images)
     pixels, near, far = (math.prod(s) for s in (size, reference, larger))
     squared = max(second / far - first / near, 0.0) / (far - near)
     numbers = (first / near - squared * near) * pixels + squared * pixels**2
     return macs * pixels / near <= MOST_MACS and numbers <= MOST_NUMBERS
-
-
-@torch.no_grad()
-def _cost(model: nn.Module, in_channels: int, size: Axes) -> tuple[float, int]:
-    """Multiply-accumulate operations of a forward of one image, and the numbers that it writes."""
-    x = torch.zeros((1, in_channels, *size), dtype=next(model.parameters()).dtype)
-    written: list[int] = []
-
-    def count(operation: object, arguments: object, result: object) -> None:
-        written.extend(t.numel() for t in tree_leaves(result) if isinstance(t, Tensor))
-
-    with FlopCounterMode(display=False) as counter, Operations(count):
-        model(x)
-    return counter.get_total_flops() / 2, sum(written)
 
 
 @torch.no_grad()
@@ -75,16 +62,9 @@ def receptive_field(model: nn.Module, in_channels: int, capabilities: Capabiliti
         if capabilities.fixed_size is not None or not affordable(model, in_channels, size, capabilities, reference):
             return None
         start = tuple((s // 2) // p * p for s, p in zip(size, block, strict=True))
-        x = torch.zeros((1, in_channels, *size), dtype=torch.float64)
-        x[space(slice(a, a + p) for a, p in zip(start, block, strict=True))] = torch.nan
-        infected = tensors_in(model(x))[0].isnan()
-        radius = extent(infected, start, block, capabilities.margin)
-        # What an unpadded network leaves of the image, in the image's coordinates, ends before the image does.
-        room = [
-            min(a - lost // 2, s - (lost - lost // 2) - a - p)
-            for a, s, p, lost in zip(start, size, block, capabilities.margin or (0,) * len(size), strict=True)
-        ]
-        if all(r < free for r, free in zip(radius, room, strict=True)):
+        blocks = {axis: (a, p) for axis, (a, p) in enumerate(zip(start, block, strict=True))}
+        radius = measure_radius(_finest(model), (1, in_channels, *size), blocks, capabilities.margin)
+        if radius is not None:
             return radius
     return None
 
@@ -103,14 +83,15 @@ def radius_along(
         if capabilities.fixed_size is not None or not affordable(model, in_channels, size, capabilities, reference):
             return None
         start = (size[axis] // 2) // step * step
-        x = torch.zeros((1, in_channels, *size), dtype=torch.float64)
-        x.narrow(axis + 2, start, step).fill_(torch.nan)
-        infected = tensors_in(model(x))[0].isnan().movedim(axis + 2, 0).flatten(1).any(1)
-        at = infected.nonzero().flatten() + lost // 2
-        low, high = (int(at.min()), int(at.max())) if len(at) else (start, start)
-        if low > lost // 2 and high < len(infected) - 1 + lost // 2:
-            return max(start - low, high - (start + step - 1), 0)
+        blocks = {axis: (start, step)}
+        radius = measure_radius(_finest(model), (1, in_channels, *size), blocks, capabilities.margin)
+        if radius is not None:
+            return radius[0]
     return None
+
+
+def _finest(model: nn.Module) -> Callable[[Tensor], Tensor]:
+    return lambda x: tensors_in(model(x))[0]
 
 
 def long_image(capabilities: Capabilities, axis: int, length: int) -> Axes:
@@ -118,17 +99,6 @@ def long_image(capabilities: Capabilities, axis: int, length: int) -> Axes:
     rules = zip(period(capabilities), capabilities.margin, capabilities.size_offset, strict=True)
     wanted = [-(-(length if a == axis else 2 * p + m) // p) * p + o for a, (p, m, o) in enumerate(rules)]
     return capabilities.legal(tuple(wanted))
-
-
-def extent(marked: Tensor, start: Axes, block: Axes, margin: Axes | None = None) -> Axes:
-    """How many pixels beyond the block, per axis, pixels are marked; `margin` puts outputs in input coordinates."""
-    radius = []
-    for axis, (a, p, lost) in enumerate(zip(start, block, margin or (0,) * len(start), strict=True)):
-        others = [d for d in range(marked.dim()) if d != axis + 2]
-        at = marked.any(dim=others).nonzero().flatten() + lost // 2
-        low, high = (int(at.min()), int(at.max())) if len(at) else (a, a)
-        radius.append(max(a - low, high - (a + p - 1), 0))
-    return tuple(radius)
 
 
 @torch.no_grad()

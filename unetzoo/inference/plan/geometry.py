@@ -62,7 +62,7 @@ def halo_tiles(
     """Tiles whose kept cores cover the image without overlap, each seen with a halo around it.
 
     Args:
-        shape: of the image, one number an axis.
+        shape: of the image, one number per axis.
         core: of the kept region; at the end of an axis it is cut off by the image.
         halo: pixels seen on either side of the core.
         remainder: pixels seen behind the halo, so that tiles are as long beyond a multiple of the strides as the image

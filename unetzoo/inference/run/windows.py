@@ -82,7 +82,7 @@ class BlendRunner:
         read: gives the mirrored image `(N, C, *tile)`.
         shape: of the image.
         tile: what the network sees.
-        overlap: share of a window that the next one sees again, from 0 to under 1.
+        overlap: overlap of neighboring windows, as a fraction from 0 to below 1.
         batch_size: windows a run.
 
     Attributes:

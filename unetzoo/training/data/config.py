@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from unetzoo.applied import Color
-from unetzoo.components.mistakes import mistakes_in, tell
+from unetzoo.components.mistakes import collected, mistakes_in
 from unetzoo.errors import UnknownNameError
 from unetzoo.preprocessing import Preprocessing
 from unetzoo.training.data.classes import ClassTable
@@ -71,7 +71,7 @@ class DataConfig(BaseModel):
     ndim: Literal[2, 3] = 2
     channels: Literal["gray", "rgb"] | None = Field(None, description="turn images into these; else as in the files")
     normalize: Literal["image", "imagenet", "none"] | MeanStd = Field(
-        "image", description="zero mean and unit deviation of each whole image, of ImageNet, none, or as told"
+        "image", description="zero mean and unit deviation of each image, those of ImageNet, none, or given ones"
     )
     crop: Annotated[int, Field(ge=1)] | list[Annotated[int, Field(ge=1)]] | None = Field(
         None, description="size of the training crops; by default whole images"
@@ -107,7 +107,7 @@ class DataConfig(BaseModel):
 
     @property
     def in_folders(self) -> bool:
-        """Whether each split has folders of its own."""
+        """Whether each split has its own folders."""
         return any("{split}" in pattern for pattern in (*self.images, *self.masks))
 
     @cached_property
@@ -139,11 +139,11 @@ class DataConfig(BaseModel):
 
     @classmethod
     def parse(cls, data: dict[str, object], origin: str = "data") -> DataConfig:
-        """The config of plain data; raises `ConfigError` that tells all mistakes at once."""
+        """The config of plain data; raises `ConfigError` that lists all mistakes."""
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            raise tell(origin, mistakes_in(error, cls, data)) from error
+            raise collected(origin, mistakes_in(error, cls, data)) from error
 
 
 def _check_splits(splits: dict[str, str | float]) -> None:

@@ -1,4 +1,4 @@
-"""What is wrong with a data set on disk, gathered over its files and told in one error."""
+"""Problems of a data set on disk, collected over its files and listed in one error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class DataError(InputError):
 
     @classmethod
     def of(cls, root: Path, problems: Sequence[str]) -> DataError:
-        """The error that tells all problems found under `root`, the first of them word by word."""
+        """The error that counts all problems found under `root` and spells out the first ones."""
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         lines = list(problems[:SHOWN])
         if len(problems) > SHOWN:

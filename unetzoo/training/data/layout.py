@@ -70,7 +70,7 @@ def _pairs(config: DataConfig, folder: str | None, problems: list[str]) -> _Pair
     image_patterns = [_complete(pattern, folder) for pattern in config.images]
     mask_patterns = [_complete(pattern, folder) for pattern in config.masks]
     mask_pattern, masks = _find(config.root, mask_patterns, problems, {})
-    # An archive may hold both; otherwise a mask that lies beside its image is none itself.
+    # An archive may hold both; otherwise a mask beside its image is not an image itself.
     beside = {} if mask_patterns == image_patterns else {path: name for name, path in masks.items()}
     _, images = _find(config.root, image_patterns, problems, beside)
     if not images:
@@ -161,7 +161,7 @@ def _draw(names: list[str], fractions: dict[str, float], config: DataConfig) -> 
 def _listed(config: DataConfig, file: str, known: Container[str], problems: list[str]) -> list[str]:
     path = next((path for path in (config.root / file, FOLDER / file) if path.is_file()), None)
     if path is None:
-        raise DataError(f"{config.root / file}: no such file; it should list the names of a split, one a line")
+        raise DataError(f"{config.root / file}: no such file; it should list the names of a split, one per line")
     names = []
     for line in path.read_text(encoding="utf-8").splitlines():
         if line.strip() and not line.startswith("#"):
@@ -171,7 +171,7 @@ def _listed(config: DataConfig, file: str, known: Container[str], problems: list
 
 
 def _name_in(line: str, known: Container[str]) -> str:
-    """The name that a line gives: all of it, its first word where columns follow, either with a suffix or without."""
+    """The name in a line: all of it, its first word where columns follow, either with a suffix or without."""
     for name in (line, line.split()[0]):
         bare = name[: len(name) - len(suffix_of(Path(name)))] if suffix_of(Path(name)) else name
         for candidate in (name, bare):
@@ -185,4 +185,4 @@ def _check_disjoint(splits: dict[str, list[str]], problems: list[str]) -> None:
     for split, names in splits.items():
         for name in names:
             if seen.setdefault(name, split) != split:
-                problems.append(f"{name}: stands in both {seen[name]!r} and {split!r}")
+                problems.append(f"{name}: is in both {seen[name]!r} and {split!r}")

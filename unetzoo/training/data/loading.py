@@ -19,9 +19,9 @@ from unetzoo.training.data.verifying import FileProgress, verify
 
 @dataclass(frozen=True)
 class SegmentationData:
-    """A data set whose files were all read once and found in order.
+    """A data set whose files were all read once and are OK.
 
-    `unit_range` tells that all samples' images lie in 0 to 1. `normalize` is to be applied to batches after
+    `unit_range` says that all samples' images lie in 0 to 1. `normalize` is to be applied to batches after
     augmentation: it does what the samples do not have in them yet.
     """
 
@@ -85,7 +85,7 @@ def load_data(
         progress: is called with the number of files read and of all files.
         preprocessing: what images are put through; default: what the config says.
 
-    Raises `DataError` that tells all problems at once, each with its file: what is missing, cannot be read, has
+    Raises `DataError` that lists all problems, each with its file: what is missing, cannot be read, has
     another size than its mask, another number of channels than the rest, or values and colors outside the class
     table. Raises `ConfigError` for an unknown split.
     """

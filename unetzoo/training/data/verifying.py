@@ -1,4 +1,4 @@
-"""Reading every file of a data set once, to tell all that is wrong with it before training starts."""
+"""Reading every file of a data set once, to report all that is wrong with it before training starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A weighted sum of named losses that can tell its parts."""
+"""A weighted sum of named losses that reports its parts."""
 
 from __future__ import annotations
 

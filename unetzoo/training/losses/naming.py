@@ -134,7 +134,7 @@ def make_loss(
     >>> loss = make_loss({"dice": 1, "cross_entropy": {"weight": 0.5, "label_smoothing": 0.1}}, num_classes=22)
 
     Args:
-        spec: one name, or name to weight, or name to a mapping of `weight` (1 unless given) and the loss's own options.
+        spec: one name, or name to weight, or name to a mapping of `weight` (default: 1) and the loss's own options.
             The mixtures of papers go by one name too: `bce_dice`, `bce_soft_iou`, `unet3plus`.
         num_classes: channels of the logits.
         ignore_index: target value of pixels that count nowhere.

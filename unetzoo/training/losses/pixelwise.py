@@ -18,7 +18,7 @@ class CrossEntropy(nn.Module):
     Args:
         ignore_index: target value of pixels that do not count.
         class_weights: one weight a class; the mean is then over the weights, as in torch.
-        label_smoothing: share of the target that is spread over all classes.
+        label_smoothing: fraction of the target that is spread over all classes.
     """
 
     class_weights: Tensor | None

@@ -21,7 +21,7 @@ class BoundaryF1:
     Args:
         num_classes: channels of the logits; 1 is read as background (0) against foreground (1).
         ignore_index: target value of void pixels.
-        tolerance: distance in pixels within which a boundary counts as met; unless given, 0.75 % of the image's
+        tolerance: distance in pixels within which boundaries match; default: 0.75 % of the image's
             diagonal, as in the paper.
     """
 

@@ -19,7 +19,7 @@ class SegmentationScores:
     Attributes:
         iou, dice: class index to score, for the classes present: those that at least one target pixel holds. A class
             that the split lacks is in neither; predicting it still costs the classes whose pixels it took.
-        pixel_accuracy: share of the pixels that got the right class; NaN without any pixel.
+        pixel_accuracy: fraction of pixels of the right class; NaN without any pixel.
     """
 
     iou: dict[int, float]

@@ -34,7 +34,7 @@ class VolumeScores:
         """Adds volumes: logits `(N, C, *spatial)`, class indices `(N, *spatial)`.
 
         Args:
-            spacing: size of a voxel along each axis, in the unit the distances shall have; one pixel unless given.
+            spacing: size of a voxel along each axis, in the unit of the distances; default: one pixel.
         """
         axes = target.ndim - 1
         spacing = (1.0,) * axes if spacing is None else tuple(spacing)

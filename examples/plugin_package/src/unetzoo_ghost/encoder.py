@@ -15,7 +15,7 @@ from unetzoo_ghost.block import GhostBlock
 class GhostEncoder(nn.Module):
     """Levels of Ghost blocks: (N, in_channels, *S) to features, finest first.
 
-    `channels` has one entry a level; the first level keeps the image's size, each further one halves it, rounded up.
+    `channels` has one entry per level; the first level keeps the image's size, each further one halves it, rounded up.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class GhostEncoder(nn.Module):
             self.levels.append(nn.Sequential(down, GhostBlock(wide_out, wide_out, ndim=ndim, expansion=expansion)))
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Return one tensor a level."""
+        """Return one tensor per level."""
         features = []
         for level in self.levels:
             x = level(x)
