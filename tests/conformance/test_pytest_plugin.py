@@ -17,6 +17,15 @@ class Net(nn.Sequential):
     def __init__(self, in_channels, num_classes):
         super().__init__(nn.Conv2d(in_channels, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, num_classes, 1))
 
+class Saturated(Net):
+    def __init__(self, in_channels, num_classes):
+        super().__init__(in_channels, num_classes)
+        self.gate = nn.Conv2d(in_channels, num_classes, 1)
+        nn.init.constant_(self.gate.bias, 40.0)
+
+    def forward(self, x):
+        return super().forward(x) * torch.sigmoid(self.gate(x))
+
 class Loud(Net):
     def extra_repr(self):
         raise RuntimeError("no repr")
@@ -48,6 +57,22 @@ def test_expected_failures_are_strict(tmp_path: Path) -> None:
     assert "unetzoo::nets:Loud::check_repr XFAIL" in out
     assert "unetzoo::nets:Net::check_repr FAILED" in out
     assert "passed, though its failure was expected" in out
+
+
+def test_advice_fails_no_test(tmp_path: Path) -> None:
+    out = run(tmp_path, "--unetzoo=nets:Saturated", "-k", "check_init_grad_scale", "-rx")
+    assert "unetzoo::nets:Saturated::check_init_grad_scale XFAIL (advice: " in out, out
+
+
+def test_wrong_options_are_one_line(tmp_path: Path) -> None:
+    for arguments, told in (
+        (["--unetzoo=nets:Net", "--unetzoo-profile=fast"], "unknown profile 'fast'"),
+        (["--unetzoo=nets:Net", "--unetzoo-expected-failures=nets.py"], "nets.py is not JSON"),
+        (["--unetzoo=nets:Missing"], "'nets:Missing' cannot be imported"),
+    ):
+        out = run(tmp_path, *arguments)
+        assert told in out
+        assert "Traceback" not in out
 
 
 def test_a_package_parametrises_a_test_of_its_own(tmp_path: Path) -> None:

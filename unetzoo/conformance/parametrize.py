@@ -41,7 +41,7 @@ def parametrize_with_checks(
     Args:
         models: names, configs or builders, as of `check_model`.
         expected_failures: reason by check id, for every network; strict: one that passes fails.
-        options: further options of `check_model`: `device`, `ndim`, `size`, `capabilities`, `fast` ...
+        options: further options of `check_model`: `profile`, `device`, `ndim`, `size`, `capabilities` ...
     """
     import pytest
 

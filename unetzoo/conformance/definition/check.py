@@ -26,7 +26,7 @@
 - The first line of its docstring is shown in reports; write it as the property that holds, not as an action.
 
 **Writing its planted defect.** In `tests/conformance/planted/<subject>.py` a builder
-`f(in_channels, num_classes) -> nn.Module` registered with the id that must catch it and a pattern that the
+`f(in_channels, num_classes) -> nn.Module`, registered with the id that must catch it and a pattern that the
 failure message must match, so that it is caught for the planted reason::
 
     @planted("check_output_fresh", because="first result")
@@ -50,6 +50,7 @@ Cost: TypeAlias = Literal["fast", "slow"]
 Profile: TypeAlias = Literal["core", "full", "cuda"]
 PROFILES: tuple[Profile, ...] = get_args(Profile)
 
+# Gates: what most checks need before they mean anything. Values of `requires`.
 CREATE = ("check_create_signature",)
 FORWARD = (*CREATE, "check_modules_registered", "check_forward_runs")
 MODES = (*FORWARD, "check_mode_flags")
@@ -75,7 +76,6 @@ class Check:
     cost: Cost
     core: bool
     requires: tuple[str, ...]
-    since: str
     timeout: float
 
     @property
@@ -101,7 +101,6 @@ def check(
     devices: Devices = "cpu",
     cost: Cost = "fast",
     core: bool = False,
-    since: str = SUITE_VERSION,
     timeout: float = 300.0,
 ) -> Callable[[CheckFunction], CheckFunction]:
     """Register a function `check_*(ctx)` under its own name; its module's name is its subject."""
@@ -112,7 +111,7 @@ def check(
             raise ValueError(f"a check's name must begin with 'check_', got {name!r}")
         if name in CHECKS and CHECKS[name].function.__module__ != function.__module__:
             raise ValueError(f"{name} is registered twice: {CHECKS[name].function.__module__}, {function.__module__}")
-        CHECKS[name] = Check(name, function, subject, level, devices, cost, core, requires, since, timeout)
+        CHECKS[name] = Check(name, function, subject, level, devices, cost, core, requires, timeout)
         return function
 
     return register

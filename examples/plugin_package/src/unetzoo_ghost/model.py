@@ -26,7 +26,7 @@ class GhostFlat(DenseModel):
         "paper": "https://arxiv.org/abs/1911.11907",
         "year": 2020,
         "tags": ["ghost", "example"],
-        "ndim": [2, 3],
+        "capabilities": {"dimensions": [2, 3]},
     }
 
     def __init__(self, *, in_channels: int, num_classes: int, ndim: int, width: int = 32, depth: int = 4) -> None:
