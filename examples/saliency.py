@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 import unetzoo
 from unetzoo.cli.predicting import find_images
-from unetzoo.images.reading import read_image
+from unetzoo.images.whole import read_image
 from unetzoo.preprocessing import Preprocessing
 
 SIZE = 320

@@ -47,7 +47,7 @@ def test_another_number_of_channels_is_refused() -> None:
         PIXELS,
         Image.fromarray(PIXELS),
         PIXELS.astype(np.float64) / 255,
-        np.dstack([PIXELS, np.full(PIXELS.shape[:2], 255, np.uint8)]),
+        Image.fromarray(np.dstack([PIXELS, np.full(PIXELS.shape[:2], 255, np.uint8)])),
         PIXELS.astype(np.uint16) * 257,
         torch.from_numpy(PIXELS).permute(2, 0, 1),
         torch.from_numpy(PIXELS).permute(2, 0, 1)[None] / 255,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Order = Literal["gray", "rgb", "bgr"]
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-PLAIN_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "F", "RGB", "RGBA")  # of PIL images, whose pixels mean values
+PLAIN_MODES = ("1", "L", "I", "I;16", "I;16B", "F", "RGB")  # of PIL images, whose pixels mean values
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow converts to gray
 FLATTEST = 1e-5  # deviation, relative to the largest value, of an image that is flat but for rounding
 
@@ -139,7 +139,7 @@ class Preprocessing(BaseModel):
             )
 
     def arrange(self, pixels: Floats) -> Floats:
-        """Return (C, *spatial) with the channels that the model takes; gray, RGB and opacity are converted.
+        """Return (C, *spatial) with the channels that the model takes; gray and RGB are converted.
 
         Raises `InputError` for a number of channels that cannot be.
         """
@@ -226,10 +226,17 @@ class Statistics:
 
 
 def as_array(image: Any) -> npt.NDArray[np.generic]:
-    """An array, or the pixels of a PIL image, of which those in a palette or another color space become RGB."""
+    """An array, or the pixels of a PIL image: upright, without opacity, a palette or another color space as RGB."""
     import numpy as np
 
-    return np.asarray(image.convert("RGB") if getattr(image, "mode", PLAIN_MODES[0]) not in PLAIN_MODES else image)
+    if not hasattr(image, "mode"):
+        return np.asarray(image)
+    from PIL import ImageOps
+
+    image = ImageOps.exif_transpose(image)
+    if image.mode not in PLAIN_MODES:
+        image = image.convert("L" if image.mode == "LA" else "RGB")
+    return np.asarray(image)
 
 
 def usual_order(channels: int) -> Order | None:
@@ -246,16 +253,15 @@ def scale_unsigned(pixels: npt.NDArray[np.generic]) -> Floats:
 
 
 def convert(pixels: Floats, order: Order) -> Floats:
-    """Return gray or RGB pixels (C, *spatial), with or without opacity, as gray, RGB or BGR.
-
-    Raises `InputError` for another number of channels than 1 to 4.
-    """
+    """Return gray or RGB pixels (C, *spatial) as gray, RGB or BGR; raises `InputError` for other channels."""
     import numpy as np
 
-    count = len(pixels)
-    if count not in (1, 2, 3, 4):
-        raise InputError(f"{count} channels cannot be converted to {order}; expected 1 to 4: gray or RGB, with opacity")
-    colors = pixels[: 1 if count == 2 else 3]  # the second of two channels and the fourth of four are opacity
+    colors = pixels
+    if len(colors) not in (1, 3):
+        raise InputError(
+            f"{len(colors)} channels cannot be converted to {order}; expected 1 (gray) or 3 (RGB). Bands are not "
+            "dropped: choose them beforehand, or train a model with as many input channels"
+        )
     if order == "gray":
         return colors if len(colors) == 1 else np.tensordot(np.array(LUMA, np.float32), colors, 1)[None]
     colors = np.repeat(colors, 3, axis=0) if len(colors) == 1 else colors

@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 import unetzoo
 from unetzoo.cli import app
-from unetzoo.images.reading import read_image
+from unetzoo.images.whole import read_image
 from unetzoo.preprocessing import Preprocessing
 
 NUCLEI = Path(__file__).parents[2] / "examples" / "data" / "nuclei" / "images"

@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image
 
 from unetzoo.errors import InputError
-from unetzoo.images.reading import read_image, read_mask
+from unetzoo.images.whole import read_image, read_mask
 
 RAMP = np.arange(0, 240, 12, dtype=np.uint8).reshape(4, 5)
 RGB = np.stack([RAMP, RAMP[::-1], RAMP[:, ::-1]], -1)

@@ -9,8 +9,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from unetzoo.images.reading import read_pixels
-from unetzoo.inference.images import open_source
+from unetzoo.images.opening import open_source
+from unetzoo.images.whole import read_pixels
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (20, 30, 3), np.uint8)

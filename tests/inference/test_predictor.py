@@ -13,7 +13,7 @@ from PIL import Image
 
 import unetzoo
 from unetzoo import Classes, ConfigError, DenseModel, InputError, Predictor, Preprocessing
-from unetzoo.inference import images
+from unetzoo.images import image as images
 
 PIXELS = np.random.default_rng(0).integers(0, 200, (150, 170, 3), np.uint8)
 PIXELS[0, 0] = 255  # the maximum of the image is in one of its windows alone
@@ -46,7 +46,7 @@ def test_every_form_of_an_image_gives_what_the_model_makes_of_it(preprocessing: 
     model = small(preprocessing)
     predictor = Predictor(model)
     Image.fromarray(PIXELS).save(tmp_path / "a.png")
-    np.save(tmp_path / "a.npy", np.moveaxis(PIXELS, -1, 0))
+    np.save(tmp_path / "a.npy", PIXELS)
     expected = by_hand(model)
     forms = (
         PIXELS,
@@ -80,7 +80,7 @@ def test_a_large_image_is_read_in_windows_and_predicted_as_a_whole_one(
         return read(image, window)
 
     monkeypatch.setattr(images.Image, "read", watch)
-    monkeypatch.setattr("unetzoo.inference.predictor.STRIP", 2000)
+    monkeypatch.setattr("unetzoo.images.windows.STRIP", 2000)
     predictor = Predictor(model, tile=96)
     out, probabilities = tmp_path / "labels.tif", tmp_path / "probabilities.npy"
     predictor.predict_file(tmp_path / "scene.tif", out, probabilities=probabilities)

@@ -11,11 +11,11 @@ from PIL import Image as Picture
 
 from unetzoo.errors import InputError
 from unetzoo.files import replacing
-from unetzoo.images.reading import NIFTI, SUFFIXES, TIFF, suffix_of
-from unetzoo.inference.images import open_source
-from unetzoo.inference.outputs import WritableArray
-from unetzoo.inference.plan.geometry import index
-from unetzoo.inference.predictor import Predictor, strips
+from unetzoo.images.formats import nifti, tiff
+from unetzoo.images.opening import SUFFIXES, open_source, suffix_of
+from unetzoo.images.output import WritableArray
+from unetzoo.images.windows import index, strips
+from unetzoo.inference.predictor import Predictor
 from unetzoo.preprocessing import scale_unsigned
 from unetzoo.training.pictures import overlay
 
@@ -56,7 +56,7 @@ def write(predictor: Predictor, path: Path, folder: Path, *, probabilities: bool
     Raises `InputError` for a file that cannot be read.
     """
     flat, suffix = predictor.model.ndim == 2, suffix_of(path)
-    kind = ".nii.gz" if suffix in NIFTI else ".tif" if suffix in TIFF else ".png" if flat else ".npz"
+    kind = ".nii.gz" if suffix in nifti.SUFFIXES else ".tif" if suffix in tiff.SUFFIXES else ".png" if flat else ".npz"
     labels = predictor.predict_file(
         path,
         folder / f"{stem(path)}_mask{kind}",

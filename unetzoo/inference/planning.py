@@ -13,9 +13,11 @@ from unetzoo.analysis.recording import Recording, record
 from unetzoo.analysis.replay import replay
 from unetzoo.analysis.stages import TilingStage, make_schedule
 from unetzoo.errors import ConfigError
+from unetzoo.images.windows import index
 from unetzoo.inference.plan.exact import ExactPlan, core_of, tile_at
-from unetzoo.inference.plan.geometry import Tile, index, round_up
+from unetzoo.inference.plan.geometry import Tile
 from unetzoo.inference.run.exact import ExactRunner, Read
+from unetzoo.nn.dims import round_up
 from unetzoo.nn.evaluation import empty_like_parameters, evaluating
 
 CANDIDATES: tuple[tuple[int, ...], ...] = ((), (8,), (16,), (4,), (2,))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -15,10 +15,12 @@ from torch import Tensor, nn
 
 from unetzoo.applied import Classes
 from unetzoo.errors import ConfigError, InputError
-from unetzoo.inference.images import Geometry, Image, open_source
-from unetzoo.inference.outputs import Output, WritableArray, is_windowed, write_labels
+from unetzoo.images.image import Geometry, Image
+from unetzoo.images.opening import open_source
+from unetzoo.images.output import Output, WritableArray, is_windowed
+from unetzoo.images.windows import Window, index, strips
+from unetzoo.images.writing import write_labels
 from unetzoo.inference.plan.exact import ExactPlan
-from unetzoo.inference.plan.geometry import Window, index
 from unetzoo.inference.planning import plan_exact
 from unetzoo.inference.run.tta import Symmetries, TestTimeAugmentation
 from unetzoo.inference.tiled import DEFAULT_TILE, Kind, Mode, predict_tiled
@@ -27,7 +29,6 @@ from unetzoo.preprocessing import Preprocessing, Statistics
 from unetzoo.pretrained import from_pretrained
 
 Labels = npt.NDArray[np.unsignedinteger]
-STRIP = 1 << 20  # pixels that are read at once where an image is only looked through
 
 
 @dataclass(frozen=True)
@@ -224,8 +225,8 @@ class PreparedImage(Image):
                 found = found.add(self.read(window))
             self._statistics = found
 
-    def read(self, window: Window) -> npt.NDArray[np.float32]:
-        """The scaled pixels of a window, `(C, *size)`."""
+    def read(self, window: Window | None = None) -> npt.NDArray[np.float32]:
+        """The scaled pixels of a window, by default of the whole image; `(C, *size)`."""
         pixels = self._raw.read(window)
         scaled = self._preprocessing.arrange(self._preprocessing.scale(pixels))
         if not np.isfinite(scaled).all():
@@ -236,14 +237,6 @@ class PreparedImage(Image):
     def normalize(self, batch: Tensor) -> Tensor:
         """Bring scaled pixels `(N, C, *spatial)` to what the model takes."""
         return self._preprocessing.normalize(batch, self._statistics)
-
-
-def strips(shape: Sequence[int]) -> Iterator[Window]:
-    """Windows of whole rows, or slices, that cover an image in turn."""
-    rows = max(1, STRIP // max(1, int(np.prod(shape[1:]))))
-    rest = tuple(slice(0, length) for length in shape[1:])
-    for start in range(0, shape[0], rows):
-        yield (slice(start, min(start + rows, shape[0])), *rest)
 
 
 def most_probable(probabilities: npt.NDArray[np.float32]) -> Labels:

@@ -15,15 +15,18 @@ import torch
 from torch import Tensor, nn
 
 from unetzoo.errors import ConfigError
-from unetzoo.inference.images import ArrayLike, Channels, Image, open_image
-from unetzoo.inference.outputs import Output, WritableArray
+from unetzoo.images.image import ArrayLike, Channels, Image
+from unetzoo.images.opening import open_image
+from unetzoo.images.output import Output, WritableArray
+from unetzoo.images.windows import Window, index
 from unetzoo.inference.plan.exact import ExactPlan
-from unetzoo.inference.plan.geometry import Tile, Window, index, round_up
+from unetzoo.inference.plan.geometry import Tile
 from unetzoo.inference.planning import plan_exact, plan_for
 from unetzoo.inference.run.exact import ExactRunner
 from unetzoo.inference.run.tta import TestTimeAugmentation
 from unetzoo.inference.run.whole import WholeRunner
 from unetzoo.inference.run.windows import BlendRunner, MirrorRunner, fitting_tile
+from unetzoo.nn.dims import round_up
 from unetzoo.nn.evaluation import empty_like_parameters, evaluating
 
 Mode = Literal["exact", "mirror", "blend"]

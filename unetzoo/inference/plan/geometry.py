@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-Window = tuple[slice, ...]
+from unetzoo.images.windows import Window, shift, size
 
 
 @dataclass(frozen=True)
@@ -27,16 +27,6 @@ class Tile:
         return tuple(shift(kept, -seen.start) for seen, kept in zip(self.seen, self.kept, strict=True))
 
 
-def round_up(value: int, multiple: int) -> int:
-    """The smallest multiple that is not under `value`."""
-    return -(-value // multiple) * multiple
-
-
-def shift(part: slice, by: int) -> slice:
-    """A slice moved along its axis."""
-    return slice(part.start + by, part.stop + by)
-
-
 def on_map(window: Window, strides: Sequence[int], surplus: Sequence[int]) -> Window:
     """The same region on a map that is coarser by `strides`, and at the end longer by `surplus`.
 
@@ -44,16 +34,6 @@ def on_map(window: Window, strides: Sequence[int], surplus: Sequence[int]) -> Wi
     """
     axes = zip(window, strides, surplus, strict=True)
     return tuple(slice(part.start // stride, part.stop // stride + more) for part, stride, more in axes)
-
-
-def size(window: Window) -> tuple[int, ...]:
-    """Pixels along each axis."""
-    return tuple(part.stop - part.start for part in window)
-
-
-def index(window: Window, leading: int = 1) -> tuple[slice, ...]:
-    """What picks a window from an array with `leading` axes, such as the channels, before the spatial ones."""
-    return (slice(None),) * leading + window
 
 
 def halo_tiles(

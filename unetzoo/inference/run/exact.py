@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from unetzoo.analysis.replay import replay
 from unetzoo.analysis.stages import TilingStage
+from unetzoo.images.windows import Window, index
 from unetzoo.inference.plan.exact import ExactPlan, core_of, tile_at
-from unetzoo.inference.plan.geometry import Tile, Window, batches, halo_tiles, index, on_map
+from unetzoo.inference.plan.geometry import Tile, batches, halo_tiles, on_map
 
 Read = Callable[[Sequence[Tile]], Tensor]
 

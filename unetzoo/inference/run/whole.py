@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from unetzoo.errors import ConfigError
-from unetzoo.inference.plan.geometry import Tile, Window
+from unetzoo.images.windows import Window
+from unetzoo.inference.plan.geometry import Tile
 from unetzoo.inference.run.exact import Read
 
 

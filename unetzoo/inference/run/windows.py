@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from unetzoo.errors import ConfigError
-from unetzoo.inference.plan.geometry import Tile, Window, batches, halo_tiles, index, round_up, shift, size
+from unetzoo.images.windows import Window, index, shift, size
+from unetzoo.inference.plan.geometry import Tile, batches, halo_tiles
 from unetzoo.inference.run.exact import Read
+from unetzoo.nn.dims import round_up
 
 GAUSSIAN_SIGMA = 1 / 8  # of the window, as in nnU-Net (Isensee et al. 2021)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unetzoo.errors import ConfigError, nearest
-from unetzoo.images.reading import SUFFIXES, suffix_of
+from unetzoo.images.opening import SUFFIXES, suffix_of
 from unetzoo.training.data.config import DataConfig
 from unetzoo.training.data.errors import DataError
 from unetzoo.training.data.presets import FOLDER

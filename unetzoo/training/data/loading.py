@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from unetzoo.images.reading import read_placement
+from unetzoo.images.whole import read_placement
 from unetzoo.preprocessing import Preprocessing, usual_order
 from unetzoo.training.data.classes import ClassTable
 from unetzoo.training.data.config import DataConfig

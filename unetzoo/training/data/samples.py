@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from unetzoo.errors import InputError
-from unetzoo.images.reading import read_mask, read_pixels
+from unetzoo.images.whole import check_same_place, read_mask, read_pixels
 from unetzoo.preprocessing import Preprocessing
 from unetzoo.training.data.config import DataConfig
 from unetzoo.training.data.errors import DataError
@@ -59,7 +59,14 @@ class SegmentationFolder(Dataset[Sample]):
             labels = np.zeros(shape, np.uint8)
         else:
             table = self.classes
-            mask = read_mask(entry.mask, self.config.ndim, colors=table.in_color, gray=table.threshold is not None)
+            check_same_place(entry.image, entry.mask)
+            mask = read_mask(
+                entry.mask,
+                self.config.ndim,
+                colors=table.in_color,
+                gray=table.threshold is not None,
+                void=table.ignore_index,
+            )
             labels = table.encode(mask, entry.mask)
         if labels.shape != shape:
             raise DataError(f"{entry.mask}: the mask is {labels.shape}, its image {entry.image.name} is {shape}")

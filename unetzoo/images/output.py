@@ -12,11 +12,9 @@ from typing import Protocol
 
 import numpy as np
 
-from unetzoo.applied import Classes
 from unetzoo.errors import InputError
-from unetzoo.files import replacing
-from unetzoo.inference.images import Geometry, Image
-from unetzoo.inference.plan.geometry import Window, index
+from unetzoo.images.image import Image
+from unetzoo.images.windows import Window, index
 
 WINDOWED = (".npy", ".tif", ".tiff", ".zarr")
 
@@ -136,9 +134,9 @@ class Output:
 
 
 def _create(path: Path, shape: tuple[int, ...], dtype: np.dtype, chunk: int, image: Image) -> WritableArray:
-    if path.suffix == ".npy":
+    if path.suffix.lower() == ".npy":
         return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-    if path.suffix == ".zarr":
+    if path.suffix.lower() == ".zarr":
         import zarr
 
         spatial = len(image.shape)
@@ -157,9 +155,9 @@ def _create(path: Path, shape: tuple[int, ...], dtype: np.dtype, chunk: int, ima
 
 
 def _open_for_writing(path: Path) -> WritableArray:
-    if path.suffix == ".npy":
+    if path.suffix.lower() == ".npy":
         return np.lib.format.open_memmap(path, mode="r+")
-    if path.suffix == ".zarr":
+    if path.suffix.lower() == ".zarr":
         import zarr
 
         return zarr.open_array(path, mode="r+")
@@ -169,7 +167,7 @@ def _open_for_writing(path: Path) -> WritableArray:
 
 
 def _reopen(path: Path, array: WritableArray) -> WritableArray:
-    if path.suffix == ".zarr":
+    if path.suffix.lower() == ".zarr":
         import zarr
 
         return zarr.open_array(path, mode="r")
@@ -179,35 +177,3 @@ def _reopen(path: Path, array: WritableArray) -> WritableArray:
 def is_windowed(path: Path) -> bool:
     """Whether a file of this name is written window by window."""
     return path.suffix.lower() in WINDOWED
-
-
-def write_labels(labels: np.ndarray, path: Path, classes: Classes, geometry: Geometry) -> None:
-    """Write labels `(*spatial)` whole: PNG with the classes' colors as its palette, TIFF, NIfTI, `.npy` or `.npz`.
-
-    Raises `InputError` for a name of another kind, or labels that the format cannot hold.
-    """
-    name = path.name.lower()
-    if not name.endswith((".png", ".tif", ".tiff", ".nii", ".nii.gz", ".npy", ".npz")):
-        raise InputError(f"labels cannot be written as {path.name}; expected .png, .tif, .nii, .nii.gz, .npy or .npz")
-    if name.endswith(".png") and (labels.ndim != 2 or labels.dtype != np.uint8):
-        raise InputError(f"labels of {labels.ndim} axes and type {labels.dtype} cannot be a PNG; write .tif or .npz")
-    with replacing(path) as temporary:
-        if name.endswith(".png"):
-            from PIL import Image as Picture
-
-            picture = Picture.fromarray(labels, mode="L")
-            picture.putpalette(classes.color(np.arange(256)).tobytes())
-            picture.save(temporary, format="PNG")
-        elif name.endswith((".tif", ".tiff")):
-            import tifffile
-
-            tags = list(geometry.geo_tags)
-            tifffile.imwrite(temporary, labels, photometric="minisblack", compression="zlib", extratags=tags)
-        elif name.endswith((".nii", ".nii.gz")):
-            import nibabel
-
-            affine = np.eye(4) if geometry.affine is None else geometry.affine
-            nibabel.nifti1.save(nibabel.nifti1.Nifti1Image(labels, affine), temporary)
-        else:
-            with temporary.open("wb") as file:
-                np.save(file, labels) if name.endswith(".npy") else np.savez_compressed(file, mask=labels)

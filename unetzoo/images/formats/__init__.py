@@ -1,0 +1,1 @@
+"""One format a file: each opens a file as an `Image`."""
