@@ -51,7 +51,7 @@ SYNONYMS = {
 }
 
 
-def nearest_option(value: str, choices: Iterable[str]) -> str:
+def nearest_option(value: object, choices: Iterable[str]) -> str:
     """Return a phrase that offers what `value` is called here, or the nearest spellings, or the empty string.
 
     >>> nearest_option("classes", ["num_classes", "channels"])
@@ -62,11 +62,11 @@ def nearest_option(value: str, choices: Iterable[str]) -> str:
     return nearest(value, known) if ours is None else f"; did you mean {ours!r}?"
 
 
-def nearest(value: str, choices: Iterable[str]) -> str:
+def nearest(value: object, choices: Iterable[str]) -> str:
     """Return a phrase that offers the spellings nearest to `value`, or the empty string.
 
     >>> nearest("dlinknet43", ["dlinknet34", "unet"])
     "; did you mean 'dlinknet34'?"
     """
-    found = difflib.get_close_matches(value, list(choices), n=3, cutoff=0.6)
+    found = difflib.get_close_matches(str(value), list(choices), n=3, cutoff=0.6)
     return f"; did you mean {' or '.join(repr(name) for name in found)}?" if found else ""

@@ -27,7 +27,7 @@ from unetzoo.nn import dims
 from unetzoo.nn.initialization import Initializer, make_initializer
 from unetzoo.nn.normalization import min_positions
 from unetzoo.nn.typing import Size
-from unetzoo.verifying import verify_block, verify_part
+from unetzoo.verifying import OWN, verify_block, verify_network, verify_part
 
 Part = str | Mapping[str, object] | None
 REPLACEABLE = (*PARTS, "block")
@@ -145,6 +145,9 @@ def _assemble(
     model.provenance = config.provenance or model.provenance or getattr(model.encoder, "provenance", None)
     known = config.classes or model.classes
     model.classes = known if known is not None and known.fit(model.num_classes) else None
+    # The zoo's own networks are tried by its tests; what was changed, or comes from elsewhere, is tried here.
+    if config.card.source != OWN or set(asked) - {"num_classes", "ndim"}:
+        verify_network(draft.name, model)
     if checkpoint is not None:
         load_published(model, checkpoint)
     return model
@@ -223,7 +226,7 @@ def _build_network(
         encoder,
         center,
         decoder,
-        partial(bound["head"].factory, decoder.channels, decoder.strides, ndim=ndim),
+        partial(bound["head"], decoder.channels, decoder.strides, ndim=ndim),
         min_size=min_size or dims.multiply(dims.coarsest(encoder.strides, ndim), positions, ndim),
         **given,
     )
@@ -301,7 +304,7 @@ def _bind(
     if block and "block" not in options and accepts(component, "block"):
         options["block"] = block
     mistakes: list[Mistake] = []
-    for key in [key for key in options if is_block_option(key) and accepts(component, key)]:
+    for key in [key for key in options if isinstance(key, str) and is_block_option(key) and accepts(component, key)]:
         own = named(options[key])
         if not isinstance(own, Mapping):
             mistakes.append(Mistake((*path, key), f"expected the name of a block, or a mapping, got {own!r}"))

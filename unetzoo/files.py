@@ -24,6 +24,14 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def is_file(path: object) -> bool:
+    """Whether `path` names a file; false for anything that is no path at all."""
+    try:
+        return Path(path).is_file()  # type: ignore[arg-type]
+    except (TypeError, ValueError, OSError):  # no path, a NUL byte in it, or too long a name
+        return False
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text`, as UTF-8, whole or not at all."""
     with replacing(path) as temporary:

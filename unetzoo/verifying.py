@@ -1,4 +1,4 @@
-"""Holding third-party parts to the interface of their kind while a model is built, by shapes alone."""
+"""Holding third-party parts to the interface of their kind, and whole networks to running, by shapes alone."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from unetzoo.components.binding import Bound
+from unetzoo.components.binding import REFUSALS, Bound, reason
 from unetzoo.components.kinds import KINDS
-from unetzoo.errors import PluginError
+from unetzoo.errors import ConfigError, PluginError
+from unetzoo.network import DenseModel
 from unetzoo.nn import dims
 from unetzoo.nn.typing import Size
 
 OWN = "unetzoo"  # the distribution whose parts the project's own tests hold to their interfaces
+MOST_MODULES = 600  # in a network that is tried whole: some hundredths of a second beside building it
 SIDES = 2  # of the coarsest features, in the image that a part is tried on
 
 
@@ -114,6 +116,44 @@ def verify_block(bound: Bound) -> Callable[..., nn.Module]:
         return block
 
     return checked
+
+
+def verify_network(name: str, model: DenseModel) -> None:
+    """Check that a network runs, by shapes alone; one that cannot be tried without values is tried with them.
+
+    Raises `ConfigError` with the reason, for parts that were built but do not fit each other. Networks of so many
+    modules that this would take long beside building them are left to their first forward.
+    """
+    if sum(1 for _ in model.modules()) > MOST_MODULES:
+        return
+    coarsest = getattr(model.encoder, "strides", None)
+    step = dims.coarsest(coarsest, model.ndim) if coarsest else 1
+    size = tuple(
+        max(SIDES * side, least)
+        for side, least in zip(dims.per_axis(step, model.ndim), dims.per_axis(model.min_size, model.ndim), strict=True)
+    )
+    shape = (2, model.in_channels, *size)
+    state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        try:
+            stand_ins = {key: torch.empty_like(tensor, device="meta") for key, tensor in state.items()}
+            functional_call(model, stand_ins, (torch.empty(shape, device="meta"),))
+            return
+        except REFUSALS:
+            if any(tensor.is_meta for tensor in state.values()):
+                return
+        some = next((tensor for tensor in state.values() if tensor.is_floating_point()), torch.empty(0))
+        try:
+            copies = {**state, **{key: tensor.clone() for key, tensor in model.named_buffers()}}
+            functional_call(model, copies, (torch.zeros(shape, device=some.device, dtype=some.dtype),))
+        except MemoryError:
+            return
+        except REFUSALS as error:
+            tried = " x ".join(map(str, size))
+            raise ConfigError(
+                f"{name!r} is built, but does not run on an image of {tried}: {reason(error)}; its parts or their "
+                "options do not fit each other"
+            ) from error
 
 
 def _feature(channels: int, stride: Size, size: Sequence[int], ndim: int) -> Tensor:

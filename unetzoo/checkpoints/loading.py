@@ -5,7 +5,6 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import os
-import pickle
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from unetzoo.card import Checkpoint
 from unetzoo.checkpoints.renaming import Layout
 from unetzoo.checkpoints.transfer import Transfer, find_transfer
 from unetzoo.errors import CheckpointError, nearest
+from unetzoo.files import is_file
 
 StateDict = Mapping[str, torch.Tensor]
 OURS = "unetzoo"
@@ -66,7 +66,7 @@ def load_checkpoint(
         CheckpointError: the file cannot be read, or tensors are missing, left over or of another shape; all of them
             are listed, and the model is left unchanged.
     """
-    state = _strip_prefix(_unwrap(source)) if isinstance(source, Mapping) else read_tensors(Path(source))
+    state = _strip_prefix(_unwrap(source)) if isinstance(source, Mapping) else read_tensors(source)
     skip = [skip] if isinstance(skip, str) else skip
     own = {key: tensor for key, tensor in model.state_dict().items() if not _skipped(key, skip)}
     in_channels = getattr(model, "in_channels", 0) if transfer else 0
@@ -92,22 +92,23 @@ def load_checkpoint(
     )
 
 
-def read_state_dict(path: Path) -> Mapping[str, Any]:
+def read_state_dict(path: str | os.PathLike[str]) -> Mapping[str, Any]:
     """Return what the file holds, running none of its code; `CheckpointError` if it is no checkpoint."""
-    if not path.is_file():
+    if not is_file(path):
         raise CheckpointError(f"{path}: no such file")
+    path = Path(path)
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, safetensors.SafetensorError) as error:
+    except Exception as error:  # the unpickler fails on broken files in every way there is
         raise CheckpointError(f"{path}: cannot be read as weights without running code from it: {error}") from error
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path}: holds a {type(content).__name__}; expected a state dict")
     return content
 
 
-def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+def read_tensors(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
     """Return the state dict that the file holds, out of a surrounding entry and without the `module.` prefix."""
     return _strip_prefix(_unwrap(read_state_dict(path)))
 
@@ -126,16 +127,17 @@ def load_published(model: nn.Module, checkpoint: str | os.PathLike[str]) -> Load
         loaded = load_checkpoint(model, download(published[checkpoint]), transfer=True)
         _describe_weights(model, checkpoint, published[checkpoint])
         return loaded
-    if Path(checkpoint).is_file():
+    if is_file(checkpoint):
         loaded = load_checkpoint(model, checkpoint, transfer=True)
         for name, record in published.items():
             if record.file == Path(checkpoint).name:
                 _describe_weights(model, name, record)
         return loaded
     names = ", ".join(published) or "none"
+    given = os.fspath(checkpoint) if isinstance(checkpoint, os.PathLike) else checkpoint
     raise CheckpointError(
-        f"{os.fspath(checkpoint)!r} is neither a file nor a checkpoint of {_describe(model)} "
-        f"(it has: {names}){nearest(os.fspath(checkpoint), published)}"
+        f"{given!r} is neither a file nor a checkpoint of {_describe(model)} "
+        f"(it has: {names}){nearest(given, published)}"
     )
 
 
@@ -219,6 +221,8 @@ def _match(
             match.skipped.append(key)
         elif target not in own:
             match.problems.append(f"left over: {key}" + (f" (renamed to {target})" if target not in ("", key) else ""))
+        elif wrong := _unusable(tensor, own[target]):
+            match.problems.append(f"unusable: {key} {wrong}")
         elif target in match.transfer.fresh:
             match.skipped.append(key)
         elif target in match.transfer.adapted:
@@ -236,20 +240,47 @@ def _match(
     return match
 
 
+def _unusable(tensor: torch.Tensor, own: torch.Tensor) -> str:
+    """Why values of `tensor` cannot become those of `own`, whatever its shape; empty if they can."""
+    if own.is_floating_point() != tensor.is_floating_point() or tensor.is_complex() != own.is_complex():
+        return f"is of dtype {tensor.dtype}, the model's of {own.dtype}; convert the checkpoint"
+    if tensor.is_floating_point() and not torch.isfinite(tensor).all() and (own.is_meta or torch.isfinite(own).all()):
+        return "holds values that are not finite: a diverged run, or a damaged file"
+    return ""
+
+
 def _skipped(key: str, skip: Sequence[str]) -> bool:
     return any(fnmatch.fnmatchcase(key, pattern) for pattern in skip)
 
 
 def _unwrap(content: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    for wrapper in _WRAPPERS:
-        if isinstance(inner := content.get(wrapper), Mapping):
-            return _unwrap(inner)
-    state = {key: value for key, value in content.items() if isinstance(value, torch.Tensor)}
+    seen: list[object] = []  # a pickle may hold itself
+    while inner := next((content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)), None):
+        if any(inner is outer for outer in seen):
+            raise CheckpointError("the checkpoint holds itself")
+        seen.append(inner)
+        content = inner
+    state = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, torch.Tensor)}
     if not state:
         raise CheckpointError(
             f"the checkpoint holds no tensors; its keys are {', '.join(map(str, list(content)[:10]))}"
         )
+    kinds = {key: kind for key, tensor in state.items() if (kind := _kind(tensor))}
+    if kinds:
+        listed = ", ".join(f"{key} is {kind}" for key, kind in list(kinds.items())[:10])
+        raise CheckpointError(
+            f"the checkpoint holds tensors other than dense ones: {listed}; save it with dense tensors"
+        )
     return state
+
+
+def _kind(tensor: torch.Tensor) -> str:
+    """What sets a tensor apart from a dense one with values; empty if nothing does."""
+    if tensor.is_nested:
+        return "nested"
+    if tensor.layout != torch.strided:
+        return "sparse"
+    return "quantized" if tensor.is_quantized else "on the meta device, without values" if tensor.is_meta else ""
 
 
 def _strip_prefix(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -12,11 +12,22 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 from typing_extensions import Unpack
 
-from unetzoo.components.mistakes import Mistake, explain
+from unetzoo.components.mistakes import Mistake, explain, shortened
 from unetzoo.components.spec import Spec, plain, split
-from unetzoo.errors import ConfigError, nearest, nearest_option
+from unetzoo.errors import ConfigError, UnetzooError, nearest, nearest_option
 
 Component = Callable[..., Any]
+# What components and the libraries under them raise for options that they do not take.
+REFUSALS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 T = TypeVar("T")
 
 
@@ -47,11 +58,15 @@ class Bound:
     source: str = ""
 
     def __call__(self, *args: Any, **given: Any) -> Any:
-        """Call the component; a `ConfigError` from inside names it."""
+        """Call the component; what it raises for its options becomes a `ConfigError` that names it."""
         try:
             return self.component(*args, **given, **self.options)
         except ConfigError as error:
             raise ConfigError(f"{self.name!r} cannot be built: {error}") from error
+        except UnetzooError:
+            raise
+        except REFUSALS as error:
+            raise _refused(repr(self.name), self.options, error) from error
 
     @property
     def factory(self) -> Component:
@@ -84,8 +99,14 @@ def bind(
     signature = Signature.of(component)
     own = name_of_component(component)
     suffix = f" of {own}" if of is None else of
-    known = [key for key in signature.fields if key not in given]
     mistakes = [
+        Mistake((str(key),), f"expected text as a key{suffix}, got {key!r}")
+        for key in options
+        if not isinstance(key, str)
+    ]
+    options = {key: value for key, value in options.items() if isinstance(key, str)}
+    known = [key for key in signature.fields if key not in given]
+    mistakes += [
         Mistake((key,), f"set by the model itself; leave it out of the options{suffix}")
         for key in options
         if key in given
@@ -124,11 +145,26 @@ def call(
         raise ConfigError(f"{name}: {listed}")
     try:
         return bound.component(*args, **given, **bound.options)
-    except ConfigError:
+    except UnetzooError:
         raise
-    except (TypeError, ValueError, AssertionError, KeyError, IndexError, RuntimeError) as error:
-        listed = ", ".join(f"{key}={value!r}" for key, value in bound.options.items()) or "no options"
-        raise ConfigError(f"{name} cannot be built with {listed}: {error or type(error).__name__}") from error
+    except REFUSALS as error:
+        raise _refused(name, bound.options, error) from error
+
+
+def _refused(what: str, options: Mapping[str, Any], error: Exception) -> ConfigError:
+    listed = ", ".join(f"{key}={value!r}" for key, value in options.items() if not callable(value)) or "no options"
+    return ConfigError(f"{what} cannot be built with {shortened(listed)}: {reason(error)}")
+
+
+def reason(error: Exception) -> str:
+    """The first line of what another library says; with the kind of error, where its words alone say little.
+
+    >>> reason(KeyError("nope"))
+    "KeyError: 'nope'"
+    """
+    line = (str(error).splitlines() or [""])[0]
+    telling = line and not isinstance(error, LookupError | AttributeError)
+    return line if telling else f"{type(error).__name__}: {line}".removesuffix(": ")
 
 
 class Table(Generic[T]):

@@ -108,11 +108,11 @@ def explain(problem: Any) -> str:
         tags = [tag.strip("'") for tag in context["expected_tags"].split(", ")]
         return f"expected one of {', '.join(tags)}, got {context['tag']!r}{nearest(context['tag'], tags)}"
     expected = _EXPECTED.get(kind, "expected another kind of value").format_map({**context})
-    return f"{expected}, got {_short(problem['input'])}"
+    return f"{expected}, got {shortened(repr(problem['input']))}"
 
 
-def _short(value: object) -> str:
-    text = repr(value)
+def shortened(text: str) -> str:
+    """Return the text, cut where it is longer than a message has room for."""
     return text if len(text) <= 200 else f"{text[:197]}..."
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from unetzoo.errors import ConfigError
+
+DEEPEST = 50  # levels of mappings and lists within each other
 Spec = str | Mapping[str, object]
 
 
@@ -30,15 +33,19 @@ def named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
-def plain(value: Any) -> Any:
+def plain(value: Any, depth: int = 0) -> Any:
     """Return plain data: numbers of numpy as Python's, mappings and sequences with plain contents.
 
-    Objects that are neither, such as modules or classes, stay as they are.
+    Objects that are neither, such as modules or classes, stay as they are. Raises `ConfigError` for data nested deeper
+    than `DEEPEST`, which also ends what holds itself.
     """
+    if isinstance(value, Mapping | list | tuple) and depth >= DEEPEST:
+        raise ConfigError(f"data is nested more than {DEEPEST} deep; expected options of options, a few levels")
     if isinstance(value, Mapping):
-        return {key: plain(inner) for key, inner in value.items()}
+        return {key: plain(inner, depth + 1) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value] if isinstance(value, list) else tuple(plain(inner) for inner in value)
+        inner = [plain(each, depth + 1) for each in value]
+        return inner if isinstance(value, list) else tuple(inner)
     if hasattr(value, "dtype") and hasattr(value, "item") and getattr(value, "shape", None) == ():
         return value.item()
     return value

@@ -15,6 +15,8 @@ from unetzoo.components.kinds import IN_CONFIG
 from unetzoo.components.spec import named
 from unetzoo.preprocessing import Preprocessing
 
+MOST_CHANNELS = 2**20  # beyond this a number is a slip: one convolution would take gigabytes
+
 
 class PartConfig(BaseModel):
     """A component by name, with its options."""
@@ -54,8 +56,8 @@ class ModelConfig(BaseModel):
     in_2d: dict[str, Any] = Field({}, description="keys that differ where the model is created with ndim=2")
     in_3d: dict[str, Any] = Field({}, description="keys that differ where the model is created with ndim=3")
     tiny: dict[str, Any] = Field({}, description="keys that make the network small and quick, for tests")
-    in_channels: int = Field(3, ge=1, strict=True)
-    num_classes: int = Field(1, ge=1, strict=True)
+    in_channels: int = Field(3, ge=1, le=MOST_CHANNELS, strict=True)
+    num_classes: int = Field(1, ge=1, le=MOST_CHANNELS, strict=True)
     init: str | dict[str, str | float] | None = Field(
         None, description="initialization scheme of the weights, with its options; default: torch's own"
     )

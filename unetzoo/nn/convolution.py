@@ -53,6 +53,10 @@ def make_conv(
         raise ConfigError(f"a convolution from {in_channels} to {out_channels} channels: expected numbers from 1")
     kernel, step = dims.per_axis(kernel_size, ndim), dims.per_axis(stride, ndim)
     dilations = dims.per_axis(dilation, ndim)
+    if min(*kernel, *step, *dilations) < 1:
+        raise ConfigError(
+            f"a convolution of kernel {kernel_size}, stride {stride} and dilation {dilation}: expected numbers from 1"
+        )
     if padding == "inner":
         if not transposed or any(k % 2 == 0 for k in kernel):
             raise ConfigError("padding 'inner' is for transposed convolutions of odd kernels")
