@@ -112,7 +112,7 @@ class WNet(DenseModel):
                 new = weight.detach().to(old)
                 new[:, : self.in_channels] = old.detach()[:, : self.in_channels]
                 layer.weight = nn.Parameter(new)
-                layer.in_channels = new.shape[1]
+                layer.in_channels = new.shape[1]  # type: ignore[assignment]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
         """Return the logits of (N, in_channels, *spatial); in training with deep supervision both networks'."""
