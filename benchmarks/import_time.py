@@ -3,7 +3,7 @@
     python benchmarks/import_time.py [--repeat 9]
 
 Each statement runs in fresh interpreters, the statements taking turns; medians are told, the interpreter's own
-start-up taken off. Exits with 1 if unetzoo takes longer than 0.15 s or loads torch or timm.
+start-up taken off. Exits with 1 if unetzoo takes longer than 0.10 s or loads torch or timm.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 
-LIMIT = 0.15
+LIMIT = 0.10
 STATEMENTS = {
     "interpreter": "pass",
     "unetzoo": "import unetzoo; unetzoo.list_models()",

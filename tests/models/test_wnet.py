@@ -48,9 +48,11 @@ def test_a_new_head_is_one_of_both_networks_and_can_be_saved(deep_supervision: b
         torch.testing.assert_close(unetzoo.from_pretrained(tmp_path)(x), model.eval()(x))
 
 
-def test_a_new_head_keeps_what_is_frozen_frozen() -> None:
+def test_a_new_head_keeps_what_is_frozen_frozen_but_for_what_is_new() -> None:
     model = unetzoo.create("wnet", channels=[2, 4])
+    shapes = {name: parameter.shape for name, parameter in model.encoder.named_parameters()}
     model.freeze_encoder()
     model.reset_head(5)
-    assert not any(parameter.requires_grad for parameter in model.encoder.parameters())
+    for name, parameter in model.encoder.named_parameters():
+        assert parameter.requires_grad == (parameter.shape != shapes[name])
     assert not model.train().encoder.training

@@ -17,11 +17,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import unetzoo
 from tests.training.conftest import NUCLEI
+from unetzoo.training import loop
 from unetzoo.training.averaging import averaged
 from unetzoo.training.data import load_data
 from unetzoo.training.determinism import seed_everything
 from unetzoo.training.learner import make_model
 from unetzoo.training.loop import train
+from unetzoo.training.metrics.confusion import SegmentationScores
 from unetzoo.training.recipe import Recipe, read_recipe
 from unetzoo.training.runs import RunFolder
 
@@ -95,6 +97,18 @@ def test_the_best_network_is_kept_unless_the_last_is_asked_for(nuclei_recipe: Wr
     assert best.mean_iou == max(scores)
     assert last is not None
     assert last.mean_iou == scores[-1]
+
+
+def test_a_score_of_nan_is_never_the_best(
+    nuclei_recipe: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([SegmentationScores({}, {}, float("nan"))])
+    real = loop.evaluate
+    monkeypatch.setattr(loop, "evaluate", lambda *args, **options: next(answers, None) or real(*args, **options))
+    result = train(read_recipe(nuclei_recipe(model=PLAIN, epochs=2)), tmp_path)
+    second = column(tmp_path, "mean_iou")[1]
+    assert result.scores is not None
+    assert result.scores.mean_iou == second
 
 
 def test_a_run_stops_once_its_scores_have_not_improved_for_as_many_evaluations_as_told(

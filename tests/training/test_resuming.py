@@ -107,6 +107,19 @@ def test_the_recipe_in_the_folder_resumes_the_run_as_the_one_it_was_written_from
     assert steps(tmp_path / "run") == before
 
 
+def test_a_recipe_made_in_python_with_a_relative_folder_of_data_can_be_resumed(
+    nuclei_recipe: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = read_recipe(nuclei_recipe(epochs=1))
+    (tmp_path / "data").symlink_to(given.data.root)
+    monkeypatch.chdir(tmp_path)
+    relative = given.model_copy(update={"data": given.data.model_copy(update={"root": Path("data")})})
+    result = train(relative, tmp_path / "run")
+    monkeypatch.chdir("/")
+    again = train(read_recipe(tmp_path / "run" / "recipe.yaml"), tmp_path / "run", resume=True)
+    assert again.steps == result.steps
+
+
 @pytest.mark.parametrize(
     ("before", "now", "told"),
     [

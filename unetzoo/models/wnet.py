@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 
 import torch
+from torch import nn
 
 from unetzoo.blocks.double_conv import DoubleConv
 from unetzoo.centers.identity import Identity
@@ -93,25 +94,25 @@ class WNet(DenseModel):
         self.deep_supervision = deep_supervision
 
     def _replace_head(self, num_classes: int) -> None:
-        """Give both networks a new head, and the second one's encoder an input for the logits of the first."""
+        """Give both networks a new head, and the second one new convolutions of the image with the first one's logits.
+
+        What these do with the image stays; they learn even in a frozen encoder, since the rest of them is new.
+        """
         super()._replace_head(num_classes)
         self.first.initialize = self.initialize
         self.first.reset_head(num_classes)
-        old = self._part("encoder")
-        encoder = self.make_encoder(self.in_channels + num_classes)
+        encoder = self._part("encoder")
+        fresh = self.make_encoder(self.in_channels + num_classes)
         if self.initialize is not None:
-            self.initialize(encoder)
-        kept = old.state_dict()
-        for name, value in encoder.state_dict().items():
-            if value.shape == kept[name].shape:
-                value.copy_(kept[name])
-            else:  # the first convolution: what it does with the image stays
-                value[:, : self.in_channels] = kept[name][:, : self.in_channels]
-        for new, parameter in zip(encoder.parameters(), old.parameters(), strict=True):
-            new.requires_grad_(parameter.requires_grad)
-        some = next(old.parameters())
-        self.encoder = encoder.to(some.device, some.dtype).train(self.training)
-        self._hold_frozen()
+            self.initialize(fresh)
+        for name, weight in fresh.named_parameters():
+            old = encoder.get_parameter(name)
+            if weight.shape != old.shape:
+                layer = encoder.get_submodule(name.rpartition(".")[0])
+                new = weight.detach().to(old)
+                new[:, : self.in_channels] = old.detach()[:, : self.in_channels]
+                layer.weight = nn.Parameter(new)
+                layer.in_channels = new.shape[1]  # type: ignore[assignment]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
         """Return the logits of (N, in_channels, *spatial); in training with deep supervision both networks'."""

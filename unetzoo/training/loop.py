@@ -25,7 +25,7 @@ from unetzoo.training.learner import Learner
 from unetzoo.training.metrics import SegmentationScores
 from unetzoo.training.pictures import draw_curves, draw_predictions, save_figure
 from unetzoo.training.progress import Reporter
-from unetzoo.training.recipe import Recipe
+from unetzoo.training.recipe import Recipe, anchored
 from unetzoo.training.runs import RunFolder
 from unetzoo.training.sampling import Batches
 from unetzoo.training.state import Launch, Position, load_state, save_state
@@ -73,6 +73,8 @@ def train(
     `CheckpointError` for a checkpoint that cannot be read or written, and `TrainingError` for a loss that is not
     finite or memory that does not suffice.
     """
+    # The recipe is kept in the folder of the run, where its relative paths would mean others.
+    recipe = anchored(recipe)
     run = RunFolder(out)
     run.check(recipe, resume=resume)
     accelerator = make_accelerator(recipe, precision=precision, cpu=cpu)

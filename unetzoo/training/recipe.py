@@ -97,6 +97,13 @@ def read_recipe(path: Path, overrides: Mapping[str, object] | None = None) -> Re
         raise draft.fail(mistakes_in(error, Recipe, draft.data)) from error
 
 
+def anchored(recipe: Recipe) -> Recipe:
+    """Return the recipe with the paths that are relative to the current folder made absolute."""
+    data = recipe.model_dump(mode="json")
+    _anchor(data, Path.cwd())
+    return Recipe.model_validate(data)
+
+
 def recipe_text(recipe: Recipe) -> str:
     """The recipe as YAML, with every default written out."""
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

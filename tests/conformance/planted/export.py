@@ -56,3 +56,13 @@ class ReturnsDictionaryOfMixedValues(SmallUNet):
     def forward(self, x: Tensor) -> Any:
         logits = super().forward(x)
         return {"out": logits, "size": object()}
+
+
+@planted("check_onnx_any_size", because=r"onnxruntime on input")
+class RoundsUpByNegation(SmallUNet):
+    """Pads to a multiple of 8 by an integer division of a negative number, which ONNX rounds towards zero."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[2:]
+        padded = F.pad(x, (0, -(-width // 8) * 8 - width, 0, -(-height // 8) * 8 - height))
+        return super().forward(padded)[..., :height, :width]

@@ -14,7 +14,15 @@ from torch import Tensor, nn
 from unetzoo.capabilities import Axes
 from unetzoo.conformance.definition.check import EVAL, check
 from unetzoo.conformance.definition.context import Context, tensors_in
-from unetzoo.conformance.definition.outcomes import Measurement, Unavailable, agree, expect, worst
+from unetzoo.conformance.definition.outcomes import (
+    CheckFailed,
+    Measurement,
+    NotApplicable,
+    Unavailable,
+    agree,
+    expect,
+    worst,
+)
 from unetzoo.conformance.measuring.tracing import blame
 
 _HINT = (
@@ -53,32 +61,38 @@ def check_export_dynamic(ctx: Context) -> Measurement | None:
 @torch.no_grad()
 def check_onnx(ctx: Context) -> Measurement | None:
     """Exported to ONNX with dynamic axes, onnxruntime gives the same logits and classes, at another size too."""
-    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
-    if missing:
-        raise Unavailable(f"needs the packages {', '.join(missing)}: pip install unetzoo[export]")
-    if torch.__version__ < "2.7":
-        raise Unavailable("needs torch 2.7: the ONNX exporter before it fails on batch normalization and on resizing")
-    import onnxruntime
-
+    _need_onnx()
     vary = _sizes_vary(ctx)
     model, x = ctx.eval_model(dtype=torch.float32), ctx.input(size=_aligned(ctx, 0), dtype=torch.float32)
-    path = ctx.tmp_path / "model.onnx"
-    with blame("torch.onnx.export(dynamo=True)", _HINT):
-        _onnx(model, x, _dynamic(x) if vary else None).save(str(path))
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3
-    with blame("loading the ONNX file in onnxruntime"):
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-    def run(x: Tensor) -> Tensor:
-        return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: x.numpy()})[0])
-
+    run = _in_onnxruntime(ctx, model, x, _dynamic(x) if vary else None)
     found = []
     for other in [-x, *_other_sizes(ctx)] if vary else [-x]:
         found.append(_compare(ctx, model, run, other, "onnxruntime"))
         _same_classes(ctx.output(model, other), run(other))
     return worst(found)
+
+
+@check(requires=EVAL, level="advice", cost="slow", timeout=600)
+@torch.no_grad()
+def check_onnx_any_size(ctx: Context) -> Measurement | None:
+    """Exported to ONNX at a size that is no multiple of the strides, onnxruntime is right at other such sizes.
+
+    Integer division truncates in ONNX: `-(-n // d)` rounds up in Python and down there; `(n + d - 1) // d` is right.
+    """
+    _need_onnx()
+    ctx.require(_sizes_vary(ctx) and set(ctx.capabilities.divisor) == {1}, "does not take sizes off its stride")
+    ctx.require(not any(ctx.capabilities.margin), "crops, so that few sizes are whole")
+    step = ctx.capabilities.coarsest_stride
+    ctx.require(step > 1, "has one resolution")
+    base = _aligned(ctx, 0)
+    sizes = [tuple(s + (more + axis) % step for axis, s in enumerate(base)) for more in (1, step // 2, step - 1)]
+    model, x = ctx.eval_model(dtype=torch.float32), ctx.input(size=sizes[0], dtype=torch.float32)
+    try:
+        run = _in_onnxruntime(ctx, model, x, _dynamic(x))
+    except CheckFailed as failure:  # check_export_dynamic and check_onnx speak of it
+        raise NotApplicable(f"is not exported at such sizes: {failure}") from failure
+    others = [ctx.input(seed=2, size=size, dtype=torch.float32) for size in sizes[1:]]
+    return worst(_compare(ctx, model, run, other, "onnxruntime") for other in others)
 
 
 @check(requires=EVAL, level="advice")
@@ -118,6 +132,32 @@ def _onnx(model: nn.Module, x: Tensor, dynamic: tuple[dict[int, object]] | None)
 def _others(ctx: Context) -> list[Tensor]:
     """Other inputs of the example's shape, one of them its negative: a frozen branch on a sign or mean shows."""
     return [ctx.input(dtype=torch.float32, seed=1), -ctx.input(dtype=torch.float32)]
+
+
+def _need_onnx() -> None:
+    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
+    if missing:
+        raise Unavailable(f"needs the packages {', '.join(missing)}: pip install unetzoo[export]")
+    if torch.__version__ < "2.7":
+        raise Unavailable("needs torch 2.7: the ONNX exporter before it fails on batch normalization and on resizing")
+
+
+def _in_onnxruntime(
+    ctx: Context, model: nn.Module, x: Tensor, dynamic: tuple[dict[int, object]] | None
+) -> Callable[[Tensor], Tensor]:
+    """The network, exported to ONNX and opened in onnxruntime."""
+    import onnxruntime
+
+    path = ctx.tmp_path / "model.onnx"
+    with blame("torch.onnx.export(dynamo=True)", _HINT):
+        _onnx(model, x, dynamic).save(str(path))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    with blame("loading the ONNX file in onnxruntime"):
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda other: torch.from_numpy(session.run(None, {name: other.numpy()})[0])
 
 
 def _sizes_vary(ctx: Context) -> bool:
