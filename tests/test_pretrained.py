@@ -139,7 +139,7 @@ def test_a_corrupt_config_is_refused(tmp_path: Path, content: str) -> None:
 
 def test_a_training_run_that_is_not_finished_is_told_apart(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("model: unet\n")
-    with pytest.raises(CheckpointError, match=r"not finished; finish it with `unetzoo train .*recipe.yaml --resume`"):
+    with pytest.raises(CheckpointError, match=r"not finished; finish it with `unetzoo train .*yaml --out .* --resume`"):
         unetzoo.from_pretrained(tmp_path)
     tiny().save_pretrained(tmp_path / "model")
     assert unetzoo.from_pretrained(tmp_path).num_classes == 1

@@ -8,10 +8,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from unetzoo.errors import ConfigError
+
+
+def check_target(path: Path) -> None:
+    """Raise `ConfigError` for a file to be written whose folder does not exist, or that is a folder itself."""
+    if path.is_dir():
+        raise ConfigError(f"{path}: is a folder; expected the name of a file to write")
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path}: there is no folder {path.parent}; make it first")
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`, and move it there when the block ends without an error."""
+    """Give a temporary path beside `path`, and move it there when the block ends without an error.
+
+    Raises `ConfigError` as `check_target` does.
+    """
+    check_target(path)
     # Some writers go by the suffix.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix="".join(path.suffixes[-2:]))
     os.close(handle)

@@ -35,7 +35,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: cannot be read: {error}") from error
     if not isinstance(config, dict):
         raise CheckpointError(f"{path}: holds a {type(config).__name__}; expected the config of a model")
@@ -67,7 +67,7 @@ def find_folder(
             if not (folder / subfolder).is_dir():
                 raise CheckpointError(
                     f"{source}: this training run is not finished; finish it with "
-                    f"`unetzoo train {folder / 'recipe.yaml'} --resume`"
+                    f"`unetzoo train {folder / 'recipe.yaml'} --out {folder} --resume`"
                 )
         return folder / (subfolder or "")
     if folder.is_absolute() or os.fspath(source).startswith((".", "~")):

@@ -20,7 +20,7 @@ def summarize(build: Callable[[], DenseModel], *, size: int | Sequence[int] | No
         depth: modules are listed down to this many dots.
 
     Raises:
-        InputError: `size` has another number of axes.
+        InputError: `size` has another number of axes, or is too small.
     """
     with torch.device("meta"):
         model = build().eval()
@@ -34,6 +34,6 @@ def _spatial_size(model: DenseModel, size: int | Sequence[int] | None) -> tuple[
     if isinstance(size, int):
         size = (size,)
     chosen = tuple(size or ((256,) if model.ndim == 2 else (64,)))
-    if len(chosen) not in (1, model.ndim):
-        raise InputError(f"size {' '.join(map(str, chosen))}: expected one number, or {model.ndim}, one an axis")
+    if len(chosen) not in (1, model.ndim) or min(chosen) < 1:
+        raise InputError(f"size {' '.join(map(str, chosen))}: expected one number from 1, or {model.ndim}, one an axis")
     return chosen * model.ndim if len(chosen) == 1 else chosen

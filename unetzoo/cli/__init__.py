@@ -35,9 +35,12 @@ app.add_typer(data, name="data")
 
 
 def main() -> None:
-    """Run the command line; an error of ours is a message and exit code 2, not a traceback."""
+    """Run the command line; an error of ours, or of a file, is a message and exit code 2, not a traceback."""
     try:
         app()
     except UnetzooError as error:
         typer.echo(f"{type(error).__name__}: {error}", err=True)
+        sys.exit(2)
+    except OSError as error:
+        typer.echo(f"{error.filename}: {error.strerror}" if error.filename else str(error), err=True)
         sys.exit(2)

@@ -18,8 +18,7 @@ from rich.live import Live
 from rich.table import Table
 
 from unetzoo.cli.options import Overrides, parse_overrides
-from unetzoo.errors import ConfigError
-from unetzoo.files import write_text
+from unetzoo.files import check_target, write_text
 
 if TYPE_CHECKING:
     from unetzoo.conformance.reports.report import Report
@@ -65,8 +64,8 @@ def check(
     targets = _targets(names or [], all_models, ndim)
     expected = read_expected_failures(expected_failures, list(dict.fromkeys(name for name, _ in targets)))
     for file in (html, json_file, junit):
-        if file is not None and not file.parent.is_dir():
-            raise ConfigError(f"{file}: there is no folder {file.parent}; make it first")
+        if file is not None:
+            check_target(file)
     overrides = parse_overrides(option or [])
     common: dict[str, Any] = {k: overrides.pop(k) for k in ("in_channels", "num_classes") if k in overrides}
     common |= {"profile": profile, "device": device, "checks": only, "exclude": exclude, "options": overrides}

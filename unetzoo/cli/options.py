@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
+from unetzoo.components.mistakes import shortened
 from unetzoo.errors import ConfigError
 
 Overrides = Annotated[
@@ -32,8 +33,8 @@ def parse_overrides(options: Iterable[str]) -> dict[str, Any]:
             )
         try:
             value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"option {option!r}: the value is not YAML: {error}") from error
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise ConfigError(f"option {shortened(repr(option))}: the value is not YAML: {error}") from error
         place = result
         for key in outer:
             if not isinstance(place.setdefault(key, {}), dict):

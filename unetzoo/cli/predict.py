@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
+from unetzoo.cli.interrupting import interruptible
 from unetzoo.errors import ConfigError, InputError
 
 
@@ -84,11 +85,18 @@ def predict(
     out.mkdir(parents=True, exist_ok=True)
     console = Console()
     unread = []
-    for path in track(found, "predicting", console=console, transient=True):
-        try:
-            write(predictor, path, out, probabilities=probabilities)
-        except InputError as error:
-            unread.append(str(error) if str(path) in str(error) else f"{path}: {error}")
+    done = 0
+
+    def advice() -> str:
+        return f"{done} of {len(found)} images are predicted, in {out}; give the others, from {found[done]}, to go on"
+
+    with interruptible(advice):
+        for path in track(found, "predicting", console=console, transient=True):
+            try:
+                write(predictor, path, out, probabilities=probabilities)
+            except InputError as error:
+                unread.append(str(error) if str(path) in str(error) else f"{path}: {error}")
+            done += 1
     console.print(f"{len(found) - len(unread)} of {len(found)} images predicted, written to {out}", highlight=False)
     if unread:
         raise InputError("\n".join(unread))

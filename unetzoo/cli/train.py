@@ -9,7 +9,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from unetzoo.cli.interrupting import interruptible
 from unetzoo.cli.options import parse_overrides
+
+NOTHING_KEPT = (
+    "no checkpoint is kept yet, since the first is written after an epoch; begin again with --resume, or set "
+    "checkpoint_every in the recipe"
+)
 
 
 class Precision(str, Enum):
@@ -36,10 +42,18 @@ def train(
 
     from unetzoo.training.loop import train as run
     from unetzoo.training.recipe import read_recipe
+    from unetzoo.training.runs import RunFolder
 
     settings = read_recipe(recipe, parse_overrides(changes or []))
     console = Console()
-    result = run(settings, out, resume=resume, precision=precision and precision.value, cpu=cpu, console=console)
+    folder = RunFolder(out)
+    again = f"unetzoo train {folder.recipe} --out {out} --resume"
+
+    def advice() -> str:
+        return f"the checkpoint {folder.last} is kept; go on with: {again}" if folder.last.exists() else NOTHING_KEPT
+
+    with interruptible(advice):
+        result = run(settings, out, resume=resume, precision=precision and precision.value, cpu=cpu, console=console)
     processes = PartialState()
     console.quiet = not processes.is_main_process
     if result.scores is not None:

@@ -25,6 +25,7 @@ from unetzoo.inference.planning import plan_exact
 from unetzoo.inference.run.tta import Symmetries, TestTimeAugmentation
 from unetzoo.inference.tiled import DEFAULT_TILE, Kind, Mode, predict_tiled
 from unetzoo.network import DenseModel
+from unetzoo.nn.devices import present
 from unetzoo.preprocessing import Preprocessing, Statistics
 from unetzoo.pretrained import from_pretrained
 
@@ -89,7 +90,7 @@ class Predictor:
         if not isinstance(model, DenseModel):
             model = from_pretrained(model)
             device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self.model = model if device is None else model.to(device)
+        self.model = model if device is None else model.to(present(device))
         if model.preprocessing is None:
             raise ConfigError(
                 "the model does not say how its images are prepared; set it, such as "

@@ -20,6 +20,7 @@ from unetzoo.conformance.measuring.sandbox import sandbox
 from unetzoo.conformance.reports.results import Result
 from unetzoo.conformance.runner.subject import ModelLike, Subject, resolve
 from unetzoo.errors import ConfigError
+from unetzoo.nn.devices import present
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def make_session(
     axes = int(str(subject.capabilities.get("ndim", 2)))
     return Session(
         subject=subject,
-        device=_present(device),
+        device=str(present(device)),
         checks=tuple(selected),
         excluded=frozenset(_matching(exclude or (), known)),
         expected_failures=expected,
@@ -110,18 +111,6 @@ def _try_options(subject: Subject, in_channels: int, num_classes: int, names: li
                 subject.builder(in_channels=in_channels, num_classes=num_classes)
         except TypeError as error:
             raise ConfigError(f"{subject.name} cannot be built with {', '.join(names)}: {error}") from error
-
-
-def _present(device: str) -> str:
-    """The device's name, if torch knows it and, where it is a CUDA device, sees it."""
-    try:
-        wanted = torch.device(device)
-    except RuntimeError as error:
-        raise ConfigError(f"unknown device {device!r}; expected cpu, cuda or cuda:1") from error
-    there = torch.cuda.device_count()
-    if wanted.type == "cuda" and (wanted.index or 0) >= there:
-        raise ConfigError(f"device {device!r} is not there: torch {torch.__version__} sees {there} CUDA devices")
-    return str(wanted)
 
 
 def _matching(patterns: Iterable[str], known: list[str]) -> list[str]:
