@@ -65,8 +65,10 @@ def test_a_folder_without_a_config_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_is_neither_folder_nor_hub_id_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="here: no such folder"):
+        unetzoo.from_pretrained(tmp_path / "nothing" / "here")
     with pytest.raises(CheckpointError, match="is neither a folder nor a hub repository"):
-        unetzoo.from_pretrained(tmp_path / "nothing" / "here" / "at all")
+        unetzoo.from_pretrained("nothing/here/at all")
 
 
 def test_a_hub_id_is_fetched_by_its_two_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -248,6 +248,9 @@ def test_a_provider_that_lacks_a_method_is_a_plugin_error(install: Install) -> N
         ("model", "deeplabv3_resnet50", "'torchvision/deeplabv3_resnet50'"),
         ("model", "timm/unetplusplus", "'smp/unetplusplus'"),
         ("encoder", "timm/resnet81", "'resnet18'"),
+        ("model", "resnet18", r"create\('unet', encoder='timm/resnet18'\)"),
+        ("model", "timm/resnet34.a1_in1k", r"create\('unet', encoder='timm/resnet34.a1_in1k'\)"),
+        ("model", "conv", r"create\('unet', encoder='conv'\)"),
     ],
 )
 def test_an_unknown_name_is_looked_for_in_other_namespaces(kind: str, name: str, suggestion: str) -> None:

@@ -27,7 +27,7 @@ class CheckpointError(UnetzooError, ValueError):
 
 
 class PluginError(UnetzooError, ValueError):
-    """A plugin that cannot be imported, or two that capability one name."""
+    """A plugin that cannot be imported, or two that claim one name."""
 
 
 class InputError(UnetzooError, ValueError):

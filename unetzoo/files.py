@@ -74,6 +74,14 @@ def is_file(path: object) -> bool:
         return False
 
 
+def is_folder(path: object) -> bool:
+    """Whether `path` names a folder; false for anything that is no path at all."""
+    try:
+        return Path(path).is_dir()  # type: ignore[arg-type]
+    except (TypeError, ValueError, OSError):
+        return False
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text`, as UTF-8, whole or not at all."""
     with replacing(path) as temporary:

@@ -70,6 +70,8 @@ def find_folder(
                     f"`unetzoo train {folder / 'recipe.yaml'} --out {folder} --resume`"
                 )
         return folder / (subfolder or "")
+    if folder.is_absolute() or os.fspath(source).startswith((".", "~")):
+        raise CheckpointError(f"{source}: no such folder; expected one that save_pretrained wrote")
     patterns = [f"{subfolder}/{name}" if subfolder else name for name in (CONFIG, WEIGHTS)]
     try:
         found = snapshot_download(os.fspath(source), revision=revision, token=token, allow_patterns=patterns)

@@ -154,12 +154,19 @@ def find(kind: str, reference: str, *, component: bool = False) -> Entry:
 
 
 def _suggestion(kind: str, name: str) -> str:
-    """What to write instead of an unknown name: the same name in a namespace, or the nearest spellings anywhere."""
+    """What to write instead of an unknown name: the same name elsewhere, or the nearest spellings anywhere."""
     namespace, _, inner = name.partition("/")
     bare = inner or name
     elsewhere = [f"{each}/{bare}" for each in namespaces() if each != namespace and bare in _provided(kind, each)]
     if elsewhere:
         return f"; did you mean {' or '.join(map(repr, elsewhere))}?"
+    if kind == "model":
+        backbone = bare.partition(".")[0]  # without the tag of its pretrained weights
+        encoders = [f"{each}/{bare}" for each in namespaces() if backbone in _provided("encoder", each)]
+        if bare in names("encoder"):
+            encoders.insert(0, bare)
+        if encoders:
+            return f"; it is an encoder: did you mean create('unet', encoder={encoders[0]!r})?"
     close = nearest(name, [*names(kind), *_same_namespace(kind, namespace, inner)])
     return close or nearest(name, [f"{each}/{found}" for each in namespaces() for found in _provided(kind, each)])
 

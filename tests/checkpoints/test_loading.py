@@ -160,6 +160,15 @@ def test_create_loads_a_local_checkpoint(tmp_path: Path) -> None:
         unetzoo.create(CONFIG, checkpoint="official")
 
 
+def test_the_folder_of_a_saved_model_is_a_checkpoint(tmp_path: Path) -> None:
+    source = make()
+    source.save_pretrained(tmp_path)
+    assert same(unetzoo.create(CONFIG, checkpoint=tmp_path), source)
+    target = make()
+    unetzoo.load_checkpoint(target, str(tmp_path))
+    assert same(target, source)
+
+
 def test_a_published_checkpoint_is_fetched_once_and_its_hash_checked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,7 +20,8 @@ from unetzoo.card import Checkpoint
 from unetzoo.checkpoints.renaming import Layout
 from unetzoo.checkpoints.transfer import Transfer, find_transfer
 from unetzoo.errors import CheckpointError, nearest
-from unetzoo.files import is_file
+from unetzoo.files import is_file, is_folder
+from unetzoo.hub import WEIGHTS, find_folder
 
 StateDict = Mapping[str, torch.Tensor]
 OURS = "unetzoo"
@@ -53,8 +54,9 @@ def load_checkpoint(
 
     Args:
         model: a model made by `create`.
-        source: a file (`.safetensors`, or anything `torch.load` reads without running code), or a state dict. A
-            surrounding `state_dict` entry and the `module.` prefix of parallel training are taken off.
+        source: a file (`.safetensors`, or anything `torch.load` reads without running code), a folder of a saved
+            model or of a training run, or a state dict. A surrounding `state_dict` entry and the `module.` prefix of
+            parallel training are taken off.
         skip: shell pattern, or several, of our keys that stay as they are (`"head.*"` for another number of classes).
         transfer: take weights of a network for other input channels or classes too: its first convolution is adapted as
             timm does it, layers of the head that differ stay new, and a warning names both.
@@ -94,6 +96,8 @@ def load_checkpoint(
 
 def read_state_dict(path: str | os.PathLike[str]) -> Mapping[str, Any]:
     """Return what the file holds, running none of its code; `CheckpointError` if it is no checkpoint."""
+    if is_folder(path):
+        path = find_folder(path) / WEIGHTS
     if not is_file(path):
         raise CheckpointError(f"{path}: no such file")
     path = Path(path)
@@ -114,7 +118,7 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
 
 
 def load_published(model: nn.Module, checkpoint: str | os.PathLike[str]) -> Loaded:
-    """Load one of the card's checkpoints by name (downloaded once, its hash checked), or a local file.
+    """Load one of the card's checkpoints by name (downloaded once, its hash checked), or a local file or folder.
 
     "official" is the first on the card that can be downloaded, where none has that name. The model takes over the
     checkpoint's preprocessing, classes and provenance; with a local file, those of the checkpoint of that file name.
@@ -127,7 +131,7 @@ def load_published(model: nn.Module, checkpoint: str | os.PathLike[str]) -> Load
         loaded = load_checkpoint(model, download(published[checkpoint]), transfer=True)
         _describe_weights(model, checkpoint, published[checkpoint])
         return loaded
-    if is_file(checkpoint):
+    if is_file(checkpoint) or is_folder(checkpoint):
         loaded = load_checkpoint(model, checkpoint, transfer=True)
         for name, record in published.items():
             if record.file == Path(checkpoint).name:

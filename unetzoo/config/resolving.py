@@ -32,7 +32,8 @@ def resolve(reference: Reference) -> Draft:
     if isinstance(reference, ModelConfig):
         return Draft(reference.card.name or "a ModelConfig", reference.model_dump(mode="json", exclude_defaults=True))
     if isinstance(reference, Mapping):
-        return _extend(Draft("a mapping", plain(reference)), Path(), ())
+        extended = reference.get("extends")
+        return _extend(Draft(extended if isinstance(extended, str) else "custom", plain(reference)), Path(), ())
     if isinstance(reference, os.PathLike) or (isinstance(reference, str) and reference.endswith((".yaml", ".yml"))):
         path = Path(reference)
         return _read_file(path, path.stem, ())
