@@ -15,7 +15,7 @@ from unetzoo.components.mistakes import Mistake, mistakes_in
 from unetzoo.components.spec import plain
 from unetzoo.config.merging import VARIANTS, Draft
 from unetzoo.config.schema import ModelConfig
-from unetzoo.errors import ConfigError
+from unetzoo.errors import ConfigError, PluginError
 from unetzoo.yamlfile import read_yaml
 
 NOT_INHERITED = (("card", "sizes"), ("card", "checkpoints"), ("capabilities", "min_size"))
@@ -40,7 +40,10 @@ def resolve(reference: Reference) -> Draft:
     entry = registry.find("model", reference)
     if entry.config is not None:
         return _read_registered(reference, ())
-    about = dict(getattr(entry.load(), "about", {}))
+    about = getattr(entry.load(), "about", {})
+    if not isinstance(about, Mapping):
+        raise PluginError(f"model {entry.name!r} of {entry.source}: about is {about!r}; expected a mapping")
+    about = dict(about)
     capabilities = about.pop("capabilities", {"dimensions": [2]})
     card = {**about, "name": entry.name, "source": entry.source}
     return Draft(reference, {"model": {"name": reference}, "capabilities": capabilities, "card": card})
