@@ -73,3 +73,39 @@ def test_of_threads_that_register_one_name_one_wins() -> None:
         thread.join()
     assert len(won) == 1
     assert registry.get("block", "contested")() == won[0]
+
+
+def claim_everything(install: Install) -> None:
+    code = "class Any:\n    def __init__(self, *args, **options): raise RuntimeError('of acme')\n"
+    provider = "class P:\n    def names(self, kind): return []\n    def get(self, kind, name): return dict\n"
+    groups = {"blocks": "double_conv", "encoders": "conv", "decoders": "unet", "heads": "conv", "centers": "identity"}
+    install(
+        "acme",
+        files={"acme.py": code + provider, "acme_zoo/own.yaml": "extends: unet\nencoder: {name: conv}\n"
+               "tiny: {encoder: {name: conv}}\n", "acme_zoo/unet.yaml": "extends: 'unetzoo:unet'\n"},
+        entry_points={f"unetzoo.{group}": {name: "acme:Any"} for group, name in groups.items()}
+        | {"unetzoo.providers": {"timm": "acme:P"}, "unetzoo.configs": {"acme": "acme_zoo"}},
+    )  # fmt: skip
+
+
+def test_a_distribution_that_claims_names_of_the_zoo_leaves_its_networks_as_they_are(install: Install) -> None:
+    expected = unetzoo.create("unetpp", tiny=True).state_dict()
+    claim_everything(install)
+    network = unetzoo.create("unetpp", tiny=True)
+    assert list(network.state_dict()) == list(expected)
+    assert unetzoo.create("dlinknet34", tiny=True, encoder={"name": "timm/resnet10t"})
+    assert unetzoo.create(network.config).num_classes == network.num_classes
+
+
+def test_names_in_a_distributions_config_mean_its_own_first(install: Install) -> None:
+    claim_everything(install)
+    with pytest.raises(unetzoo.ConfigError, match="of acme"):
+        unetzoo.create("own")
+
+
+def test_a_namespace_that_two_provide_is_chosen_by_distribution(install: Install) -> None:
+    claim_everything(install)
+    with pytest.raises(PluginError, match=r"write '(acme:timm/...' or 'unetzoo|unetzoo:timm/...' or 'acme):timm/...'"):
+        registry.get("encoder", "timm/resnet34")
+    assert registry.find("encoder", "unetzoo:timm/resnet34").source == "unetzoo"
+    assert registry.get("encoder", "acme:timm/resnet34") is dict

@@ -112,11 +112,12 @@ def entries(kind: str) -> list[Entry]:
     return sorted([*_installed(kind), *added], key=lambda entry: (entry.name, entry.source))
 
 
-def find(kind: str, reference: str, *, component: bool = False) -> Entry:
+def find(kind: str, reference: str, *, component: bool = False, home: str = "") -> Entry:
     """Return the entry that `name`, `dist:name` or `namespace/name` refers to.
 
     A distribution may hold a model component and a config of the same name, which describes it; the name means the
-    config, and with `component` the component.
+    config, and with `component` the component. Of several distributions that hold a name, `home` comes first: the one
+    in whose config the name is written.
 
     Raises `UnknownNameError` with the nearest spellings, or `PluginError` if several distributions hold the name.
     """
@@ -132,7 +133,8 @@ def find(kind: str, reference: str, *, component: bool = False) -> Entry:
         if found and all(entry.config for entry in found):
             raise UnknownNameError(f"{reference!r} is a config; to begin from it, write `extends: {reference}`")
         found = [entry for entry in found if entry.config is None]
-    elif len({entry.source for entry in found}) == 1 and any(entry.config for entry in found):
+    found = [entry for entry in found if entry.source == home] or found
+    if not component and len({entry.source for entry in found}) == 1 and any(entry.config for entry in found):
         found = [entry for entry in found if entry.config]
     if len(found) > 1 and len({entry.source for entry in found}) == 1:
         places = " and ".join(str(getattr(entry.origin, "value", entry.origin)) for entry in found)
@@ -145,7 +147,7 @@ def find(kind: str, reference: str, *, component: bool = False) -> Entry:
     if found:
         return found[0]
     namespace, _, inner = name.partition("/")
-    if inner and (provider := _provider(namespace)):
+    if inner and (provider := _provider(namespace, source or home)):
         entry_point, distribution = provider
         if source in (None, distribution):
             try:
@@ -235,12 +237,13 @@ def _names_of(entry_point: EntryPoint, source: str, kind: str) -> list[str]:
     return names
 
 
-def _provider(namespace: str) -> tuple[EntryPoint, str] | None:
+def _provider(namespace: str, preferred: str = "") -> tuple[EntryPoint, str] | None:
     found = [entry_point for entry_point in _entry_points("unetzoo.providers") if entry_point.name == namespace]
+    found = [entry_point for entry_point in found if _source(entry_point) == preferred] or found
     if len(found) > 1:
-        raise PluginError(
-            f"namespace {namespace!r} is provided by {' and by '.join(_source(e) for e in found)}; uninstall one"
-        )
+        holders = [_source(entry_point) for entry_point in found]
+        choices = " or ".join(f"'{holder}:{namespace}/...'" for holder in holders)
+        raise PluginError(f"namespace {namespace!r} is provided by {' and by '.join(holders)}; write {choices}")
     return (found[0], _source(found[0])) if found else None
 
 
@@ -251,9 +254,24 @@ def _installed(kind: str) -> tuple[Entry, ...]:
     return (*components, *(_config_entries() if kind == "model" else ()))
 
 
+def owner(file: str | Path) -> str:
+    """The distribution among whose configs a file is; empty for any other file."""
+    return next((source for folder, source in _config_folders() if Path(file).is_relative_to(folder)), "")
+
+
+@cache
+def _config_folders() -> tuple[tuple[Path, str], ...]:
+    return tuple(
+        (folder.resolve(), _source(entry_point))
+        for entry_point in _entry_points("unetzoo.configs")
+        for folder in _package_folders(entry_point.value)
+    )
+
+
 def refresh() -> None:
     """Forget what was read of the installed distributions, after one was installed or removed in this process."""
     _installed.cache_clear()
+    _config_folders.cache_clear()
     _entry_points.cache_clear()
 
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from unetzoo import registry
 from unetzoo.card import ModelCard
 from unetzoo.components.kinds import PARTS
-from unetzoo.components.mistakes import Mistake, mistakes_in
+from unetzoo.components.mistakes import KeyPath, Mistake, mistakes_in
 from unetzoo.components.spec import plain
 from unetzoo.config.merging import VARIANTS, Draft
 from unetzoo.config.schema import ModelConfig
@@ -75,8 +75,19 @@ def validate(draft: Draft) -> tuple[ModelConfig | None, list[Mistake]]:
     return config, []
 
 
+def home_of(draft: Draft, path: KeyPath) -> str:
+    """The distribution whose own components a name means first: the one in whose config it is written.
+
+    For a name that is written elsewhere, it is the distribution of the model.
+    """
+    card = draft.data.get("card")
+    written = next((draft.origins[path[:n]] for n in range(len(path), 0, -1) if path[:n] in draft.origins), "")
+    model = card.get("source") if isinstance(card, Mapping) else ""
+    return registry.owner(written.rpartition(":")[0]) or (model if isinstance(model, str) else "")
+
+
 def _read_registered(name: str, chain: tuple[Path, ...]) -> Draft:
-    entry = registry.find("model", name)
+    entry = registry.find("model", name, home=registry.owner(chain[-1]) if chain else "")
     if entry.config is None:
         raise ConfigError(f"{name!r} of {entry.source} is built by code, not by a config, and cannot be extended")
     draft = _read_file(entry.config, entry.name, chain)
