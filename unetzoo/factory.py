@@ -15,11 +15,11 @@ from unetzoo.card import ModelCard
 from unetzoo.checkpoints.loading import load_published
 from unetzoo.components.binding import Bound, accepts, bind, is_block_option
 from unetzoo.components.kinds import IN_CONFIG, KINDS, PARTS
-from unetzoo.components.mistakes import Mistake
+from unetzoo.components.mistakes import KeyPath, Mistake
 from unetzoo.components.parts import Validating
 from unetzoo.components.spec import merge, named, split
 from unetzoo.config.merging import Draft
-from unetzoo.config.resolving import Reference, resolve, validate
+from unetzoo.config.resolving import Reference, home_of, resolve, validate
 from unetzoo.config.schema import ModelConfig
 from unetzoo.errors import ConfigError, PluginError, UnknownNameError
 from unetzoo.network import DenseModel, Network
@@ -116,7 +116,7 @@ def _assemble(
 ) -> DenseModel:
     """Build the model of a draft; `described` is the one that card and capabilities speak of, before any overrides."""
     config, mistakes = validate(draft)
-    bound, unbound = _bind_parts(draft.data, {} if built is None else {"encoder": built})
+    bound, unbound = _bind_parts(draft, {} if built is None else {"encoder": built})
     mistakes += [mistake for mistake in unbound if not any(mistake.path[: len(m.path)] == m.path for m in mistakes)]
     if config is None or mistakes:
         raise draft.fail(mistakes)
@@ -253,9 +253,10 @@ def _capabilities(config: ModelConfig, model: DenseModel) -> Capabilities:
 def part_builders(config: ModelConfig) -> dict[str, Callable[..., Any]]:
     """Return a function for each part that a config names, which builds the part with the config's options."""
     data = config.model_dump(mode="json", exclude_defaults=True)
-    bound, mistakes = _bind_parts(data)
+    draft = Draft(config.card.name or "a ModelConfig", data)
+    bound, mistakes = _bind_parts(draft)
     if mistakes:
-        raise Draft(config.card.name or "a ModelConfig", data).fail(mistakes)
+        raise draft.fail(mistakes)
     return dict(bound)
 
 
@@ -269,10 +270,9 @@ class _Given:
         return self.part
 
 
-def _bind_parts(
-    data: Mapping[str, Any], built: Mapping[str, Bound] | None = None
-) -> tuple[dict[str, Bound], list[Mistake]]:
+def _bind_parts(draft: Draft, built: Mapping[str, Bound] | None = None) -> tuple[dict[str, Bound], list[Mistake]]:
     """Resolve every component that the data names, and check all options, whatever else is wrong."""
+    data, home = draft.data, partial(home_of, draft)
     bound = dict(built or {})
     mistakes: list[Mistake] = []
     kinds = ("model",) if "model" in data else PARTS
@@ -283,7 +283,7 @@ def _bind_parts(
             continue
         if data.get("deep_supervision") is True and kind in ("head", "model"):
             part = {**part, "deep_supervision": True}
-        one, wrong = _bind(kind, part, (kind,), block if isinstance(block, Mapping) else {})
+        one, wrong = _bind(kind, part, (kind,), block if isinstance(block, Mapping) else {}, home)
         mistakes += wrong
         if one is not None:
             bound[kind] = one
@@ -291,13 +291,13 @@ def _bind_parts(
 
 
 def _bind(
-    kind: str, part: Mapping[str, Any], path: tuple[str, ...], block: Mapping[str, Any]
+    kind: str, part: Mapping[str, Any], path: KeyPath, block: Mapping[str, Any], home: Callable[[KeyPath], str]
 ) -> tuple[Bound | None, list[Mistake]]:
     name, options = split(part)
     if not isinstance(name, str):
         return None, [Mistake((*path, "name"), f"expected the name of a {kind}, got {name!r}")]
     try:
-        entry = registry.find(kind, name, component=True)
+        entry = registry.find(kind, name, component=True, home=home((*path, "name")))
     except UnknownNameError as error:
         return None, [Mistake((*path, "name"), str(error))]
     component = entry.load()
@@ -310,7 +310,7 @@ def _bind(
             mistakes.append(Mistake((*path, key), f"expected the name of a block, or a mapping, got {own!r}"))
             continue
         merged = merge({key: block}, {key: own})[key] if block else dict(own)
-        inner, wrong = _bind("block", merged, (*path, key), {})
+        inner, wrong = _bind("block", merged, (*path, key), {}, home)
         mistakes += wrong
         if inner is not None:
             options[key] = verify_block(inner)

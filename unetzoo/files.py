@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from unetzoo.errors import ConfigError
@@ -36,6 +36,34 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Be the only one that writes `path`, a file or folder; the lock ends with its process, however that ends.
+
+    Raises `ConfigError` if another holds it.
+    """
+    from filelock import FileLock, Timeout
+
+    note = path.with_name(f".{path.name}.lock")
+    while True:
+        lock = FileLock(note, timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise ConfigError(
+                f"{path} is being written by another process or thread; wait for it, or write elsewhere"
+            ) from None
+        if note.exists():  # not taken away by its last holder between opening and locking
+            break
+        lock.release()
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows keeps open files
+            note.unlink()
+        lock.release()
 
 
 def is_file(path: object) -> bool:

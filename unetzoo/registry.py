@@ -9,7 +9,9 @@ from __future__ import annotations
 import fnmatch
 import importlib.util
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -17,7 +19,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar, overload, runtime_checkable
 
 from unetzoo.components.kinds import KINDS
-from unetzoo.errors import PluginError, UnknownNameError, nearest
+from unetzoo.errors import PluginError, UnetzooError, UnknownNameError, nearest
 
 RUNTIME = "runtime"  # the source of what `register` adds; no distribution can have added it
 
@@ -63,6 +65,7 @@ class Entry:
 
 
 _runtime: dict[tuple[str, str], Entry] = {}
+_registering = threading.RLock()
 
 
 @overload
@@ -85,11 +88,12 @@ def register(kind: str, name: str, component: C | None = None, *, replace: bool 
     def add(component: C) -> C:
         if not callable(component):
             raise PluginError(f"{kind} {name!r}: expected a class or function, got {type(component).__name__}")
-        taken = [entry.source for entry in entries(kind) if entry.name == name]
-        if taken and not (replace and taken == [RUNTIME]):
-            advice = "pass replace=True" if taken == [RUNTIME] else "choose another name"
-            raise PluginError(f"{kind} {name!r} is already registered by {taken[0]}; {advice}")
-        _runtime[kind, name] = Entry(kind, name, RUNTIME, component)
+        with _registering:
+            taken = [entry.source for entry in entries(kind) if entry.name == name]
+            if taken and not (replace and taken == [RUNTIME]):
+                advice = "pass replace=True" if taken == [RUNTIME] else "choose another name"
+                raise PluginError(f"{kind} {name!r} is already registered by {taken[0]}; {advice}")
+            _runtime[kind, name] = Entry(kind, name, RUNTIME, component)
         return component
 
     return add if component is None else add(component)
@@ -104,15 +108,16 @@ def unregister(kind: str, name: str) -> None:
 def entries(kind: str) -> list[Entry]:
     """Every entry of `kind` outside the namespaces, by name, clashes included; imports nothing."""
     _check_kind(kind)
-    added = [entry for entry in _runtime.values() if entry.kind == kind]
+    added = [entry for entry in tuple(_runtime.values()) if entry.kind == kind]
     return sorted([*_installed(kind), *added], key=lambda entry: (entry.name, entry.source))
 
 
-def find(kind: str, reference: str, *, component: bool = False) -> Entry:
+def find(kind: str, reference: str, *, component: bool = False, home: str = "") -> Entry:
     """Return the entry that `name`, `dist:name` or `namespace/name` refers to.
 
     A distribution may hold a model component and a config of the same name, which describes it; the name means the
-    config, and with `component` the component.
+    config, and with `component` the component. Of several distributions that hold a name, `home` comes first: the one
+    in whose config the name is written.
 
     Raises `UnknownNameError` with the nearest spellings, or `PluginError` if several distributions hold the name.
     """
@@ -128,7 +133,8 @@ def find(kind: str, reference: str, *, component: bool = False) -> Entry:
         if found and all(entry.config for entry in found):
             raise UnknownNameError(f"{reference!r} is a config; to begin from it, write `extends: {reference}`")
         found = [entry for entry in found if entry.config is None]
-    elif len({entry.source for entry in found}) == 1 and any(entry.config for entry in found):
+    found = [entry for entry in found if entry.source == home] or found
+    if not component and len({entry.source for entry in found}) == 1 and any(entry.config for entry in found):
         found = [entry for entry in found if entry.config]
     if len(found) > 1 and len({entry.source for entry in found}) == 1:
         places = " and ".join(str(getattr(entry.origin, "value", entry.origin)) for entry in found)
@@ -141,11 +147,18 @@ def find(kind: str, reference: str, *, component: bool = False) -> Entry:
     if found:
         return found[0]
     namespace, _, inner = name.partition("/")
-    if inner and (provider := _provider(namespace)):
+    if inner and (provider := _provider(namespace, source or home)):
         entry_point, distribution = provider
         if source in (None, distribution):
             try:
-                provided = _load_provider(entry_point, distribution).get(kind, inner)
+                served = _load_provider(entry_point, distribution)
+                with _answering(f"provider {namespace!r} of {distribution}"):
+                    provided = served.get(kind, inner)
+                if not callable(provided):
+                    raise PluginError(
+                        f"provider {namespace!r} of {distribution} gave a {type(provided).__name__} for {name!r}; "
+                        "expected a class or function"
+                    )
             except UnknownNameError as error:
                 more = "" if "did you mean" in str(error) else _suggestion(kind, name)
                 raise UnknownNameError(f"{error}{more}") from error
@@ -175,7 +188,7 @@ def _provided(kind: str, namespace: str) -> list[str]:
     """Names of a namespace, for a suggestion: a provider that cannot be asked gives none."""
     try:
         provider = _provider(namespace)
-        return list(_load_provider(*provider).names(kind)) if provider else []
+        return _names_of(*provider, kind) if provider else []
     except PluginError:
         return []
 
@@ -212,15 +225,25 @@ def _check_kind(kind: str) -> None:
 
 def _same_namespace(kind: str, namespace: str, inner: str) -> list[str]:
     provider = _provider(namespace) if inner else None
-    return [f"{namespace}/{name}" for name in _load_provider(*provider).names(kind)] if provider else []
+    return [f"{namespace}/{name}" for name in _names_of(*provider, kind)] if provider else []
 
 
-def _provider(namespace: str) -> tuple[EntryPoint, str] | None:
+def _names_of(entry_point: EntryPoint, source: str, kind: str) -> list[str]:
+    provider = _load_provider(entry_point, source)
+    with _answering(f"provider {entry_point.name!r} of {source}"):
+        names = list(provider.names(kind))
+    if not all(isinstance(name, str) for name in names):
+        raise PluginError(f"provider {entry_point.name!r} of {source} lists names that are no text")
+    return names
+
+
+def _provider(namespace: str, preferred: str = "") -> tuple[EntryPoint, str] | None:
     found = [entry_point for entry_point in _entry_points("unetzoo.providers") if entry_point.name == namespace]
+    found = [entry_point for entry_point in found if _source(entry_point) == preferred] or found
     if len(found) > 1:
-        raise PluginError(
-            f"namespace {namespace!r} is provided by {' and by '.join(_source(e) for e in found)}; uninstall one"
-        )
+        holders = [_source(entry_point) for entry_point in found]
+        choices = " or ".join(f"'{holder}:{namespace}/...'" for holder in holders)
+        raise PluginError(f"namespace {namespace!r} is provided by {' and by '.join(holders)}; write {choices}")
     return (found[0], _source(found[0])) if found else None
 
 
@@ -231,9 +254,24 @@ def _installed(kind: str) -> tuple[Entry, ...]:
     return (*components, *(_config_entries() if kind == "model" else ()))
 
 
+def owner(file: str | Path) -> str:
+    """The distribution among whose configs a file is; empty for any other file."""
+    return next((source for folder, source in _config_folders() if Path(file).is_relative_to(folder)), "")
+
+
+@cache
+def _config_folders() -> tuple[tuple[Path, str], ...]:
+    return tuple(
+        (folder.resolve(), _source(entry_point))
+        for entry_point in _entry_points("unetzoo.configs")
+        for folder in _package_folders(entry_point.value)
+    )
+
+
 def refresh() -> None:
     """Forget what was read of the installed distributions, after one was installed or removed in this process."""
     _installed.cache_clear()
+    _config_folders.cache_clear()
     _entry_points.cache_clear()
 
 
@@ -267,7 +305,9 @@ def _package_folders(package: str) -> list[Path]:
 
 
 def _load_provider(entry_point: EntryPoint, source: str) -> Provider:
-    provider = _load(entry_point, source)()
+    made = _load(entry_point, source)
+    with _answering(f"provider {entry_point.name!r} of {source}"):
+        provider = made()
     if not isinstance(provider, Provider):
         raise PluginError(f"{entry_point.name!r} of {source} is no provider: it lacks names(kind) or get(kind, name)")
     return provider
@@ -275,9 +315,28 @@ def _load_provider(entry_point: EntryPoint, source: str) -> Provider:
 
 def _load(entry_point: EntryPoint, source: str) -> Component:
     try:
-        return entry_point.load()
-    except Exception as error:
+        component = entry_point.load()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a script that ends by `sys.exit` must not end its host
         raise PluginError(
             f"{entry_point.name!r} of {source} cannot be imported from {entry_point.value!r}: "
             f"{type(error).__name__}: {error}"
         ) from error
+    if not callable(component):
+        raise PluginError(
+            f"{entry_point.name!r} of {source} is a {type(component).__name__} in {entry_point.value!r}; expected a "
+            "class or function"
+        )
+    return component
+
+
+@contextmanager
+def _answering(who: str) -> Iterator[None]:
+    """Name the plugin that fails, whatever it raises, so that the others go on."""
+    try:
+        yield
+    except (UnetzooError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise PluginError(f"{who} fails: {type(error).__name__}: {error}") from error

@@ -52,3 +52,15 @@ def test_null_drops_a_key_and_an_unmatched_key_is_left_out() -> None:
 def test_sides_that_do_not_match_are_refused(row: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="both sides need the same groups"):
         Layout(row)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["a{1..100000000}", "a" + "{1..100}" * 6, "a{1.." + "9" * 5000 + "}", "a" + "{x,y}" * 40]
+)
+def test_a_table_that_stands_for_more_rows_than_any_network_has_is_refused_before_it_is_written_out(
+    pattern: str,
+) -> None:
+    with pytest.raises(ConfigError, match="100000"):
+        Layout({pattern: pattern})
+    with pytest.raises(ConfigError, match="100000 rows"):
+        Layout({f"{name}{{1..90000}}": None for name in "ab"})

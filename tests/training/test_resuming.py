@@ -154,3 +154,14 @@ def test_a_disk_that_is_full_leaves_the_checkpoint_before_as_it_was(tmp_path: Pa
     assert position.total == 1
     assert torch.equal(learner["weights"], torch.zeros(10_000))
     assert [file.name for file in tmp_path.iterdir()] == ["last.pt"]
+
+
+def test_a_second_run_in_the_folder_of_a_living_one_is_refused(
+    nuclei_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    recipe = read_recipe(nuclei_recipe(model="unet"))
+    with (
+        RunFolder(tmp_path / "run").held(recipe, resume=False),
+        pytest.raises(ConfigError, match="run is being written by another process"),
+    ):
+        train(recipe, tmp_path / "run", cpu=True)

@@ -12,11 +12,14 @@ renames `down2.conv.3.weight` to `encoder.stages.2.block.1.conv.weight`. A patte
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterable, Mapping
 
+from unetzoo.components.mistakes import shortened
 from unetzoo.errors import ConfigError
 
+MOST_ROWS = 100_000  # of a table written out, which a file from elsewhere may bring
 _GROUP = re.compile(r"\{([^{}]*)\}")
 _STAR = re.compile(r"\*")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
@@ -25,11 +28,16 @@ _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 class Layout:
     """A rename table, ready for use.
 
-    Raises `ConfigError` for a row whose two sides do not have the same groups of the same length.
+    Raises `ConfigError` for a row whose two sides do not have the same groups of the same length, and for a table that
+    stands for more rows than any network has keys.
     """
 
     def __init__(self, table: Mapping[str, str | None]) -> None:
-        rules = [rule for source, target in table.items() for rule in _expand(source, target)]
+        rules: list[tuple[str, str | None]] = []
+        for source, target in table.items():
+            rules += _expand(source, target)
+            if len(rules) > MOST_ROWS:
+                raise ConfigError(f"the layout has more than {MOST_ROWS} rows when written out")
         self._exact = {source: target for source, target in rules if "*" not in source}
         self._wild = [(_wild_pattern(source), target) for source, target in sorted(rules, key=_length) if "*" in source]
 
@@ -72,6 +80,8 @@ def _expand(source: str, target: str | None) -> list[tuple[str, str | None]]:
         raise ConfigError(
             f"layout row {source!r}: {target!r}: both sides need the same groups, of the same length, and stars"
         )
+    if math.prod(map(len, left)) > MOST_ROWS:
+        raise ConfigError(f"layout row {shortened(repr(source))} stands for more than {MOST_ROWS} rows")
     rows: list[tuple[str, str | None]] = []
     for picks in itertools.product(*[zip(a, b, strict=True) for a, b in zip(left, right, strict=True)]):
         renamed = None if target is None else _substitute(_GROUP, target, [pick[1] for pick in picks])
@@ -81,7 +91,10 @@ def _expand(source: str, target: str | None) -> list[tuple[str, str | None]]:
 
 def _choices(group: str) -> list[str]:
     if match := _RANGE.fullmatch(group):
-        first, last = int(match[1]), int(match[2])
+        # Python itself refuses to read numbers of thousands of digits.
+        first, last = int(match[1][:20]), int(match[2][:20])
+        if abs(last - first) >= MOST_ROWS:
+            raise ConfigError(f"layout group {shortened(repr(group))} counts beyond {MOST_ROWS} numbers")
         step = 1 if last >= first else -1
         return [str(number) for number in range(first, last + step, step)]
     return group.split(",")

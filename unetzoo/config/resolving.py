@@ -11,11 +11,11 @@ from pydantic import ValidationError
 from unetzoo import registry
 from unetzoo.card import ModelCard
 from unetzoo.components.kinds import PARTS
-from unetzoo.components.mistakes import Mistake, mistakes_in
+from unetzoo.components.mistakes import KeyPath, Mistake, mistakes_in
 from unetzoo.components.spec import plain
 from unetzoo.config.merging import VARIANTS, Draft
 from unetzoo.config.schema import ModelConfig
-from unetzoo.errors import ConfigError
+from unetzoo.errors import ConfigError, PluginError
 from unetzoo.yamlfile import read_yaml
 
 NOT_INHERITED = (("card", "sizes"), ("card", "checkpoints"), ("capabilities", "min_size"))
@@ -40,7 +40,10 @@ def resolve(reference: Reference) -> Draft:
     entry = registry.find("model", reference)
     if entry.config is not None:
         return _read_registered(reference, ())
-    about = dict(getattr(entry.load(), "about", {}))
+    about = getattr(entry.load(), "about", {})
+    if not isinstance(about, Mapping):
+        raise PluginError(f"model {entry.name!r} of {entry.source}: about is {about!r}; expected a mapping")
+    about = dict(about)
     capabilities = about.pop("capabilities", {"dimensions": [2]})
     card = {**about, "name": entry.name, "source": entry.source}
     return Draft(reference, {"model": {"name": reference}, "capabilities": capabilities, "card": card})
@@ -72,8 +75,19 @@ def validate(draft: Draft) -> tuple[ModelConfig | None, list[Mistake]]:
     return config, []
 
 
+def home_of(draft: Draft, path: KeyPath) -> str:
+    """The distribution whose own components a name means first: the one in whose config it is written.
+
+    For a name that is written elsewhere, it is the distribution of the model.
+    """
+    card = draft.data.get("card")
+    written = next((draft.origins[path[:n]] for n in range(len(path), 0, -1) if path[:n] in draft.origins), "")
+    model = card.get("source") if isinstance(card, Mapping) else ""
+    return registry.owner(written.rpartition(":")[0]) or (model if isinstance(model, str) else "")
+
+
 def _read_registered(name: str, chain: tuple[Path, ...]) -> Draft:
-    entry = registry.find("model", name)
+    entry = registry.find("model", name, home=registry.owner(chain[-1]) if chain else "")
     if entry.config is None:
         raise ConfigError(f"{name!r} of {entry.source} is built by code, not by a config, and cannot be extended")
     draft = _read_file(entry.config, entry.name, chain)

@@ -82,6 +82,10 @@ class Image:
         self.nodata = nodata
         self.path = path
 
+    def is_held_in(self, array: Array) -> bool:
+        """Whether the pixels may lie in the memory of `array`."""
+        return isinstance(self._array, np.ndarray) and np.may_share_memory(self._array, array)
+
     def read(self, window: Window | None = None) -> Array:
         """The pixels of a window within the image, by default of the whole; `(C, *size)`, in the image's own type."""
         window = window or tuple(slice(0, length) for length in self.shape)

@@ -75,8 +75,8 @@ def open_image(image: Any, *, ndim: int, channels: Channels | None = None) -> Im
     """
     if isinstance(image, Image):
         return image
-    if isinstance(image, str | PathLike):
-        path = Path(fspath(image))
+    path = Path(fspath(image)) if isinstance(image, str | PathLike) else None
+    if path is not None:
         if path.suffix.lower() not in (".npy", ".zarr"):
             return open_file(path, ndim=ndim)
         if not path.exists():
@@ -91,4 +91,4 @@ def open_image(image: Any, *, ndim: int, channels: Channels | None = None) -> Im
             f"the image has shape {tuple(array.shape)} with channels={channels!r}; expected {ndim} spatial axes and "
             "one of channels: a single image, not a batch"
         )
-    return Image(array if hasattr(array, "__getitem__") else np.asarray(array), channels)
+    return Image(array if hasattr(array, "__getitem__") else np.asarray(array), channels, path=path)

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import ExitStack
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from unetzoo.errors import InputError
+from unetzoo.files import locked
 from unetzoo.images.image import Image
 from unetzoo.images.windows import Window, index
 
@@ -49,7 +51,9 @@ class Output:
         resume: go on with a partial file if there is one.
 
     Raises:
-        InputError: an array of another shape, a path of another kind, or a partial file of another job.
+        InputError: an array of another shape, a path of another kind, the image itself, or a partial file of another
+            job.
+        ConfigError: the path is being written by another.
     """
 
     def __init__(
@@ -66,12 +70,24 @@ class Output:
         self.shape = tuple(shape)
         self.steps = 0
         self._path: Path | None = None
+        self._lock = ExitStack()
         if target is None:
             self.array: WritableArray = np.zeros(self.shape, dtype)
         elif isinstance(target, str | PathLike):
             self._path = Path(fspath(target))
             self._identity = identity
-            self.array = self._open(self._path, dtype, chunk, image, resume)
+            if not is_windowed(self._path):
+                raise InputError(f"out is {self._path}; expected a name that ends in .npy, .tif, .tiff or .zarr")
+            if image.path is not None and self._path.resolve() == image.path.resolve():
+                raise InputError(f"out is {self._path}, the image itself; write elsewhere")
+            self._lock.enter_context(locked(self._path))
+            try:
+                self.array = self._open(dtype, chunk, image, resume)
+            except BaseException:
+                self.close()
+                raise
+        elif isinstance(target, np.ndarray) and image.is_held_in(target):
+            raise InputError("out is the image itself; write into another array")
         else:
             self.array = target
         if tuple(self.array.shape) != self.shape:
@@ -90,6 +106,10 @@ class Output:
             if isinstance(self.array, np.memmap):
                 self.array.flush()
             self._note()
+
+    def close(self) -> None:
+        """Let others write to the path; a partial file stays, to be resumed."""
+        self._lock.close()
 
     def finish(self) -> WritableArray:
         """Gives the file its name and returns the complete prediction, opened for reading."""
@@ -112,22 +132,32 @@ class Output:
     def _journal(self) -> Path:
         return self._partial.with_name(f"{self._partial.name}.json")
 
+    def _noted(self) -> int:
+        """The finished steps, by the journal of this very job."""
+        try:
+            note = json.loads(self._journal.read_text(encoding="utf-8"))
+            identity, steps = note["identity"], int(note["steps"])
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise InputError(
+                f"{self._journal}: is no journal of a prediction; remove it, or call with resume=False"
+            ) from error
+        if identity != self._identity:
+            raise InputError(
+                f"{self._partial} is of another image, model or setting; remove it, or call with resume=False"
+            )
+        return steps
+
     def _note(self) -> None:
         fresh = self._journal.with_name(f"{self._journal.name}.tmp")
         fresh.write_text(json.dumps({"identity": self._identity, "steps": self.steps}))
         os.replace(fresh, self._journal)
 
-    def _open(self, path: Path, dtype: np.dtype, chunk: int, image: Image, resume: bool) -> WritableArray:
-        if not is_windowed(path):
-            raise InputError(f"out is {path}; expected a name that ends in .npy, .tif, .tiff or .zarr")
+    def _open(self, dtype: np.dtype, chunk: int, image: Image, resume: bool) -> WritableArray:
         if resume and self._journal.exists() and self._partial.exists():
-            note = json.loads(self._journal.read_text())
-            if note["identity"] != self._identity:
-                raise InputError(
-                    f"{self._partial} is of another image, model or setting; remove it, or call with resume=False"
-                )
-            self.steps = int(note["steps"])
+            self.steps = self._noted()
             return _open_for_writing(self._partial)
+        # A kill between this line and the next note leaves a file without a journal, which is not resumed.
+        self._journal.unlink(missing_ok=True)
         array = _create(self._partial, self.shape, dtype, chunk, image)
         self._note()
         return array

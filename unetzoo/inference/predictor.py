@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -195,10 +196,11 @@ class Predictor:
         """Write the most probable class of every pixel, window by window."""
         dtype = np.min_scalar_type(self.model.num_classes)
         chunk = self.tile if isinstance(self.tile, int) else min(self.tile)
-        result = Output(out, image.shape, dtype, chunk=chunk, image=image, identity="", resume=False)
-        for window in strips(image.shape):
-            result.write(window, most_probable(np.asarray(probabilities[index(window)])))  # type: ignore[index]
-        return result.finish()
+        made = Output(out, image.shape, dtype, chunk=chunk, image=image, identity="", resume=False)
+        with closing(made) as result:
+            for window in strips(image.shape):
+                result.write(window, most_probable(np.asarray(probabilities[index(window)])))  # type: ignore[index]
+            return result.finish()
 
 
 class PreparedImage(Image):
@@ -212,6 +214,7 @@ class PreparedImage(Image):
 
     def __init__(self, raw: Image, preprocessing: Preprocessing, in_channels: int) -> None:
         self._raw = raw
+        self.path = raw.path
         self._preprocessing = preprocessing
         self.shape, self.dtype, self.geometry = raw.shape, raw.dtype, raw.geometry
         self.channels = len(self.read(tuple(slice(0, 1) for _ in self.shape)))
@@ -223,6 +226,10 @@ class PreparedImage(Image):
             for window in strips(self.shape):
                 found = found.add(self.read(window))
             self._statistics = found
+
+    def is_held_in(self, array: npt.NDArray[Any]) -> bool:
+        """Whether the pixels may lie in the memory of `array`."""
+        return self._raw.is_held_in(array)
 
     def read(self, window: Window | None = None) -> npt.NDArray[np.float32]:
         """The scaled pixels of a window, by default of the whole image; `(C, *size)`."""

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from os import PathLike
 from typing import Literal, Protocol
 
@@ -34,6 +34,7 @@ Kind = Literal["logits", "probabilities", "labels"]
 TileProgress = Callable[[int, int], None]
 DEFAULT_TILE = {2: 1024, 3: 160}
 COMMON_STRIDE = 32
+SAMPLE = 16  # pixels along each axis, of the windows by which an image is known again
 
 
 class Runner(Protocol):
@@ -135,16 +136,17 @@ def predict_tiled(
             raise ConfigError(f"mode is {mode!r}; expected 'exact', 'mirror' or 'blend'")
         finish, dtype = _finisher(output, num_classes)
         is_path = isinstance(out, str | PathLike)
-        result = Output(
+        settings = [mode, edges, halo, overlap, runner.steps, output, split, mirror_ends, _told(tta), _told(plan)]
+        made = Output(
             out,
             picture.shape if output == "labels" else (num_classes, *picture.shape),
             dtype,
             chunk=min(edges),
             image=picture,
-            identity=_identity(model, picture, [mode, edges, halo, overlap, runner.steps, output]) if is_path else "",
+            identity=_identity(model, read, settings) if is_path else "",
             resume=resume,
         )
-        with _reporting(progress, runner.total) as tick:
+        with closing(made) as result, _reporting(progress, runner.total) as tick:
             for pieces in runner.run(result.steps, tick):
                 for window, logits in pieces:
                     inside = tuple(slice(p.start, min(p.stop, n)) for p, n in zip(window, picture.shape, strict=True))
@@ -152,7 +154,7 @@ def predict_tiled(
                         cut = tuple(slice(0, part.stop - part.start) for part in inside)
                         result.write(inside, finish(logits[index(cut)]).cpu().numpy().astype(dtype, copy=False))
                 result.finish_step()
-    return result.finish()
+            return result.finish()
 
 
 class _Reader:
@@ -252,9 +254,25 @@ def _finisher(kind: Kind, num_classes: int) -> tuple[Callable[[Tensor], Tensor],
     raise ConfigError(f"output is {kind!r}; expected 'logits', 'probabilities' or 'labels'")
 
 
-def _identity(model: nn.Module, image: Image, settings: list[object]) -> str:
-    """A digest of the weights, the image's form and the settings."""
-    digest = hashlib.sha256(json.dumps([image.shape, image.channels, settings]).encode())
+def _told(setting: TestTimeAugmentation | ExactPlan | None) -> object:
+    """What decides the result of an augmentation or a plan, as plain data."""
+    if isinstance(setting, TestTimeAugmentation):
+        return [setting.symmetries, setting.scales, setting.average]
+    return None if setting is None else [setting.halos, setting.splits]
+
+
+def _identity(model: nn.Module, read: _Reader, settings: list[object]) -> str:
+    """A digest of the weights, the image as the model gets it and the settings.
+
+    Of the image it holds the form, for a file its size and time, and prepared pixels from its ends and its middle.
+    """
+    image = read.image
+    file = None if image.path is None else [image.path.stat().st_size, image.path.stat().st_mtime_ns]
+    digest = hashlib.sha256(json.dumps([image.shape, image.channels, file, settings]).encode())
+    starts = [sorted({0, max(0, n // 2 - SAMPLE // 2), max(0, n - SAMPLE)}) for n in image.shape]
+    for corner in itertools.product(*starts):
+        window = tuple(slice(at, min(at + SAMPLE, n)) for at, n in zip(corner, image.shape, strict=True))
+        digest.update(read([Tile(window, window)]).float().cpu().contiguous().numpy().tobytes())
     for name, tensor in model.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())

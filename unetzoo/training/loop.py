@@ -78,7 +78,8 @@ def train(
     run = RunFolder(out)
     run.check(recipe, resume=resume)
     accelerator = make_accelerator(recipe, precision=precision, cpu=cpu)
-    with deterministic() if recipe.deterministic else nullcontext(), explained(recipe, run.last):
+    held = run.held(recipe, resume=resume) if accelerator.is_main_process else nullcontext()
+    with held, deterministic() if recipe.deterministic else nullcontext(), explained(recipe, run.last):
         return _Run(recipe, run, accelerator, resume, console).go()
 
 

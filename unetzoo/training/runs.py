@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from unetzoo.errors import ConfigError
-from unetzoo.files import write_text
+from unetzoo.files import locked, write_text
 from unetzoo.training.recipe import Recipe, read_recipe, recipe_text
 
 Row = dict[str, object]
@@ -50,6 +51,14 @@ class RunFolder:
                 f"the run in {self.path} has another recipe: {'; '.join(differing)}; "
                 f"resume it with its own, {self.recipe}, or give another folder"
             )
+
+    @contextmanager
+    def held(self, recipe: Recipe, *, resume: bool) -> Iterator[None]:
+        """Be the only run in the folder; raises `ConfigError` if another is at work in it, or was until now."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with locked(self.path / "run"):
+            self.check(recipe, resume=resume)
+            yield
 
     def prepare(self, recipe: Recipe, step: int) -> None:
         """Make the folder; take out what a killed run left behind after its last checkpoint, at `step`."""
