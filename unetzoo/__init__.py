@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from unetzoo.factory import create
     from unetzoo.inference.predictor import Prediction, Predictor
     from unetzoo.network import DenseModel, Network
+    from unetzoo.optimization import OptimizationReport, OptimizedModel, optimize
     from unetzoo.preprocessing import Preprocessing
     from unetzoo.pretrained import from_pretrained, save_pretrained
 
@@ -39,6 +40,8 @@ __all__ = [
     "ModelCard",
     "ModelConfig",
     "Network",
+    "OptimizationReport",
+    "OptimizedModel",
     "PluginError",
     "Prediction",
     "Predictor",
@@ -52,6 +55,7 @@ __all__ = [
     "list_components",
     "list_models",
     "load_checkpoint",
+    "optimize",
     "register",
     "save_pretrained",
     "unregister",
@@ -64,6 +68,8 @@ _LAZY = {
     "ModelCard": "card",
     "ModelConfig": "config.schema",
     "Network": "network",
+    "OptimizationReport": "optimization",
+    "OptimizedModel": "optimization",
     "Prediction": "inference.predictor",
     "Predictor": "inference.predictor",
     "Preprocessing": "preprocessing",
@@ -71,6 +77,7 @@ _LAZY = {
     "create": "factory",
     "from_pretrained": "pretrained",
     "load_checkpoint": "checkpoints.loading",
+    "optimize": "optimization",
     "save_pretrained": "pretrained",
 }
 _SUBPACKAGES = ("conformance", "inference", "training")

@@ -40,6 +40,7 @@ KINDS = {
         Kind("decoder", ("channels", "strides", "ndim"), Decoder, part=True),
         Kind("head", ("channels", "strides", "num_classes", "ndim"), Head, part=True),
         Kind("block", ("in_channels", "out_channels", "ndim")),
+        Kind("backend", (), in_config=False),
     )
 }
 PARTS = tuple(kind.name for kind in KINDS.values() if kind.part)
