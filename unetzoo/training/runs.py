@@ -70,7 +70,7 @@ class RunFolder:
         try:
             before = json.loads(self.data.read_text(encoding="utf-8"))
             differing = changes(before, now)
-        except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
             raise ConfigError(f"{self.data}: is no record of a run's data: {error}") from error
         if differing:
             raise ConfigError(

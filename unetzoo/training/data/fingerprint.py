@@ -27,7 +27,7 @@ def changes(before: Mapping[str, list[list[str]]], now: Mapping[str, list[list[s
     """What differs between two fingerprints, in words; empty if nothing does."""
     told = []
     for split in sorted({*before, *now}):
-        old, new = ({name: digest for name, digest in each.get(split, [])} for each in (before, now))
+        old, new = ({row[0]: row[1] for row in each.get(split, [])} for each in (before, now))
         kinds = {
             "gone": [name for name in old if name not in new],
             "new": [name for name in new if name not in old],
