@@ -85,6 +85,30 @@ def test_a_hub_id_is_fetched_by_its_two_files(tmp_path: Path, monkeypatch: pytes
     assert asked == [("user/model", ["config.json", "model.safetensors"])]
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("preprocessing", "imagenet", "1 mistake in preprocessing of the model"),
+        ("preprocessing", {"mean": [0.5], "std": [0.5]}, "1 channels for a 2-D model that takes 3"),
+        ("preprocessing", {"ndim": 3}, "3-D images with 3 channels for a 2-D model that takes 3"),
+        ("classes", ["road", "sky"], "2 classes for a model with 3 outputs"),
+        ("provenance", {"licence": "MIT"}, "licence: unknown key; did you mean 'license'"),
+    ],
+)
+def test_what_does_not_describe_the_model_cannot_be_set(name: str, value: object, told: str) -> None:
+    model = unetzoo.create("unet", tiny=True, num_classes=3)
+    with pytest.raises(ConfigError, match=told):
+        setattr(model, name, value)
+    assert getattr(model, name) is None
+
+
+def test_classes_can_be_set_by_their_names() -> None:
+    model = unetzoo.create("unet", tiny=True, num_classes=3)
+    setattr(model, "classes", ["road", "sky", "tree"])  # noqa: B010
+    assert model.classes is not None
+    assert model.classes.names == ("road", "sky", "tree")
+
+
 def test_a_model_that_create_did_not_make_cannot_be_saved(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="DenseModel has no config"):
         unetzoo.save_pretrained(DenseModel(in_channels=1, num_classes=1, ndim=2), tmp_path / "out")

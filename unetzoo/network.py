@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
+from pydantic import BaseModel, ValidationError
 from torch import nn
 
 from unetzoo import hub
@@ -14,6 +15,7 @@ from unetzoo.analysis.levels import Level, trace_levels
 from unetzoo.applied import Classes, Provenance
 from unetzoo.capabilities import Capabilities
 from unetzoo.components.kinds import PARTS
+from unetzoo.components.mistakes import collected, mistakes_in
 from unetzoo.components.parts import Checkpointable, Layered, Undecayed
 from unetzoo.components.spec import plain
 from unetzoo.errors import ConfigError, InputError
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
     from unetzoo.nn.initialization import Initializer
 
 
+# What a model says of its weights.
+METADATA: dict[str, type[BaseModel]] = {"preprocessing": Preprocessing, "classes": Classes, "provenance": Provenance}
+
+
 class DenseModel(nn.Module):
     """Base of every model: a float tensor (N, in_channels, *spatial) to logits (N, num_classes, *spatial).
 
@@ -35,7 +41,8 @@ class DenseModel(nn.Module):
     fields of the card and `capabilities`, for a model that no config describes.
 
     `preprocessing`, `classes` and `provenance` say how images are prepared for the weights, what the outputs stand for
-    and where the weights come from, where that is known. They may be set, and are saved with the model.
+    and where the weights come from, where that is known. They may be set, by the names of the classes or a mapping
+    too, and are saved with the model; `ConfigError` for what does not describe this model.
     """
 
     about: ClassVar[Mapping[str, object]] = {}
@@ -71,6 +78,11 @@ class DenseModel(nn.Module):
         self.encoder = self.center = self.decoder = self.head = None
         self._frozen: tuple[str, ...] = ()
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in METADATA and value is not None:
+            value = self._read_metadata(name, value)
+        super().__setattr__(name, value)
+
     def check_input(self, x: torch.Tensor) -> None:
         """Raise `InputError` if `x` is not what the model takes; costs nothing when compiled, exported or traced."""
         if torch.compiler.is_compiling() or torch.jit.is_tracing():
@@ -90,6 +102,24 @@ class DenseModel(nn.Module):
             raise InputError(
                 f"the input is {'x'.join(map(str, x.shape[2:]))}; expected at least {'x'.join(map(str, self._least))}"
             )
+
+    def _read_metadata(self, name: str, value: object) -> object:
+        """Return what is set under `name` as an object of its type."""
+        kind = METADATA[name]
+        try:
+            metadata = kind.model_validate(value)
+        except ValidationError as error:
+            raise collected(f"{name} of the model", mistakes_in(error, kind, value)) from error
+        if isinstance(metadata, Classes) and not metadata.fit(self.num_classes):
+            raise ConfigError(f"{len(metadata.names)} classes for a model with {self.num_classes} outputs")
+        if isinstance(metadata, Preprocessing):
+            have = (metadata.ndim, len(metadata.mean or range(self.in_channels)))
+            if have != (self.ndim, self.in_channels):
+                raise ConfigError(
+                    f"preprocessing of {have[0]}-D images with {have[1]} channels for a {self.ndim}-D model that takes "
+                    f"{self.in_channels}"
+                )
+        return metadata
 
     def train(self, mode: bool = True) -> DenseModel:
         """Set training mode; what is frozen of the encoder stays in evaluation mode."""

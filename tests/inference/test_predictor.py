@@ -139,8 +139,6 @@ def test_a_saved_model_is_loaded_with_what_stands_beside_its_weights(tmp_path: P
 def test_a_model_that_does_not_say_how_its_images_are_prepared_is_refused() -> None:
     with pytest.raises(ConfigError, match="does not say how its images are prepared"):
         Predictor(small(None))
-    with pytest.raises(ConfigError, match="for 3-D images; the model is 2-D"):
-        Predictor(small(Preprocessing(ndim=3)))
 
 
 @pytest.mark.parametrize(

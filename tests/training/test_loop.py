@@ -82,7 +82,7 @@ def test_a_trained_network_says_how_it_is_applied(nuclei_recipe: Write, tmp_path
 
 def test_the_best_network_is_kept_unless_the_last_is_asked_for(nuclei_recipe: Write, tmp_path: Path) -> None:
     # At so high a rate the scores rise and fall: a shorter run is ended by an epoch in which they fall.
-    recipe = nuclei_recipe(epochs=8, optimizer={"name": "sgd", "lr": 30.0}, schedule={"name": "constant"})
+    recipe = nuclei_recipe(epochs=8, optimizer={"name": "sgd", "lr": 10.0}, schedule={"name": "constant"})
     train(read_recipe(recipe), tmp_path / "long")
     falls = [later < earlier for earlier, later in pairwise(column(tmp_path / "long", "mean_iou"))]
     epochs = falls.index(True) + 2

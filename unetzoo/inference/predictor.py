@@ -97,8 +97,6 @@ class Predictor:
                 "the model does not say how its images are prepared; set it, such as "
                 "model.preprocessing = unetzoo.Preprocessing(channels='rgb', per_image=True)"
             )
-        if model.preprocessing.ndim != model.ndim:
-            raise ConfigError(f"preprocessing is for {model.preprocessing.ndim}-D images; the model is {model.ndim}-D")
         self.preprocessing: Preprocessing = model.preprocessing
         self.classes = model.classes or Classes.numbered(model.num_classes)
         self.mode: Mode = mode or ("mirror" if any(model.capabilities.margin) else "exact")
