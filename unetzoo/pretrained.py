@@ -66,4 +66,4 @@ def _count_parameters(config: Mapping[str, object]) -> int:
         with torch.device("meta"):
             return sum(parameter.numel() for parameter in create(config).parameters())
     except ConfigError:
-        return 0  # a mistake in the config is told when the model itself is built
+        return 0  # mistakes in the config are listed when the model itself is built
