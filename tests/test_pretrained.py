@@ -232,3 +232,15 @@ def test_a_model_is_uploaded_and_comes_back(tmp_path: Path, monkeypatch: pytest.
     assert torch.equal(again(x), model(x))
     with pytest.raises(CheckpointError, match="'user/refused' cannot be uploaded to the hub: 403 Forbidden"):
         model.push_to_hub("user/refused")
+
+
+def test_a_config_that_asks_for_too_many_parameters_is_refused_before_memory_is_taken(tmp_path: Path) -> None:
+    tiny().save_pretrained(tmp_path)
+    unetzoo.from_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match="parameters; expected at most 100. .* raise max_parameters"):
+        unetzoo.from_pretrained(tmp_path, max_parameters=100)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["encoder"]["channels"] = [10**6, 10**6]  # 72 TB
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ConfigError, match="expected at most 10,000,000,000"):
+        unetzoo.from_pretrained(tmp_path)

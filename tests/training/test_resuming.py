@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,9 +12,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from PIL import Image
 
 from unetzoo.errors import CheckpointError, ConfigError
 from unetzoo.training.loop import train
@@ -165,3 +168,24 @@ def test_a_second_run_in_the_folder_of_a_living_one_is_refused(
         pytest.raises(ConfigError, match="run is being written by another process"),
     ):
         train(recipe, tmp_path / "run", cpu=True)
+
+
+def test_a_run_is_not_resumed_on_changed_data_unless_that_is_asked_for(
+    nuclei_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    given, out = nuclei_recipe(epochs=1), tmp_path / "run"
+    source, copy = read_recipe(given).data.root, tmp_path / "copy"
+    shutil.copytree(source, copy)
+    recipe = read_recipe(given, {"data": {"root": str(copy)}})
+    train(recipe, out, cpu=True)
+    mask = sorted(path for path in copy.rglob("*") if path.is_file() and "mask" in str(path))[0]
+    content = np.asarray(Image.open(mask)).copy()
+    content[:8, :8] = content.max() - content[:8, :8]
+    Image.fromarray(content).save(mask)
+    with pytest.raises(ConfigError, match="the data are not those that the run .* began with .*: changed "):
+        train(recipe, out, resume=True, cpu=True)
+    train(recipe, out, resume=True, changed_data=True, cpu=True)
+    train(recipe, out, resume=True, cpu=True)
+    (out / "data.json").write_text("[" * 5000)
+    with pytest.raises(ConfigError, match="no record of a run's data"):
+        train(recipe, out, resume=True, cpu=True)

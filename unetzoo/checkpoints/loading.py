@@ -80,6 +80,12 @@ def load_checkpoint(
         raise CheckpointError(
             f"the checkpoint does not fit {_describe(model)} (key layout {best.layout!r}):\n  {listed}{more}"
         )
+    broken = [key for key, tensor in best.renamed.items() if not _is_finite(tensor) and _is_finite(own[key])]
+    if broken:
+        listed = ", ".join(broken[:10]) + (f" and {len(broken) - 10} more" if len(broken) > 10 else "")
+        warnings.warn(
+            f"weights of {_describe(model)} are not finite, of a diverged run or a damaged file: {listed}", stacklevel=2
+        )
     model.load_state_dict(best.renamed, strict=False)
     moved = best.transfer
     if moved.adapted or moved.fresh:
@@ -248,9 +254,11 @@ def _unusable(tensor: torch.Tensor, own: torch.Tensor) -> str:
     """Why values of `tensor` cannot become those of `own`, whatever its shape; empty if they can."""
     if own.is_floating_point() != tensor.is_floating_point() or tensor.is_complex() != own.is_complex():
         return f"is of dtype {tensor.dtype}, the model's of {own.dtype}; convert the checkpoint"
-    if tensor.is_floating_point() and not torch.isfinite(tensor).all() and (own.is_meta or torch.isfinite(own).all()):
-        return "holds values that are not finite: a diverged run, or a damaged file"
     return ""
+
+
+def _is_finite(tensor: torch.Tensor) -> bool:
+    return tensor.is_meta or not tensor.is_floating_point() or bool(torch.isfinite(tensor).all())
 
 
 def _skipped(key: str, skip: Sequence[str]) -> bool:

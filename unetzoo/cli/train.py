@@ -30,6 +30,9 @@ def train(
     recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.")],
     out: Annotated[Path, typer.Option(help="The folder of the run.")],
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    changed_data: Annotated[
+        bool, typer.Option("--changed-data", help="Resume although the data are not those that the run began with.")
+    ] = False,
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", help="A key of the recipe as key=value, nested keys dotted; can be given again."),
@@ -53,7 +56,15 @@ def train(
         return f"the checkpoint {folder.last} is kept; go on with: {again}" if folder.last.exists() else NOTHING_KEPT
 
     with interruptible(advice):
-        result = run(settings, out, resume=resume, precision=precision and precision.value, cpu=cpu, console=console)
+        result = run(
+            settings,
+            out,
+            resume=resume,
+            changed_data=changed_data,
+            precision=precision and precision.value,
+            cpu=cpu,
+            console=console,
+        )
     processes = PartialState()
     console.quiet = not processes.is_main_process
     if result.scores is not None:

@@ -17,6 +17,7 @@ from unetzoo.errors import ConfigError, TrainingError
 from unetzoo.nn.evaluation import evaluating
 from unetzoo.pretrained import from_pretrained
 from unetzoo.training.data import RandomCrops, load_data
+from unetzoo.training.data.fingerprint import fingerprint
 from unetzoo.training.determinism import deterministic, seed_everything
 from unetzoo.training.evaluation import evaluate
 from unetzoo.training.failures import NonFiniteError, explained
@@ -53,6 +54,7 @@ def train(
     out: Path,
     *,
     resume: bool = False,
+    changed_data: bool = False,
     precision: str | None = None,
     cpu: bool = False,
     console: Console | None = None,
@@ -65,13 +67,15 @@ def train(
         recipe: what to learn and how.
         out: the folder of the run, which must hold none yet unless `resume`.
         resume: go on from the last checkpoint in `out`, if there is one; the result is that of a run never stopped.
+        changed_data: resume although samples were added, removed or changed since the run began: it learns from what is
+            there now, and its scores before and after are not of the same data.
         precision: `no`, `fp16` or `bf16`; default: as launched.
         cpu: train on the CPU whatever there is.
         console: where progress is shown; default: nowhere.
 
-    Raises `ConfigError` if the folder holds another run, `InputError` for data that cannot be trained on,
-    `CheckpointError` for a checkpoint that cannot be read or written, and `TrainingError` for a loss that is not
-    finite or memory that does not suffice.
+    Raises `ConfigError` if the folder holds another run, or one of other data, or a run is at work in it, `InputError`
+    for data that cannot be trained on, `CheckpointError` for a checkpoint that cannot be read or written, and
+    `TrainingError` for a loss that is not finite or memory that does not suffice.
     """
     # The recipe is kept in the folder of the run, where its relative paths would mean others.
     recipe = anchored(recipe)
@@ -80,14 +84,20 @@ def train(
     accelerator = make_accelerator(recipe, precision=precision, cpu=cpu)
     held = run.held(recipe, resume=resume) if accelerator.is_main_process else nullcontext()
     with held, deterministic() if recipe.deterministic else nullcontext(), explained(recipe, run.last):
-        return _Run(recipe, run, accelerator, resume, console).go()
+        return _Run(recipe, run, accelerator, resume, changed_data, console).go()
 
 
 class _Run:
     """One run, from the first step or from where it was left."""
 
     def __init__(
-        self, recipe: Recipe, folder: RunFolder, accelerator: Accelerator, resume: bool, console: Console | None
+        self,
+        recipe: Recipe,
+        folder: RunFolder,
+        accelerator: Accelerator,
+        resume: bool,
+        changed_data: bool,
+        console: Console | None,
     ) -> None:
         self.recipe = recipe
         self.folder = folder
@@ -95,6 +105,9 @@ class _Run:
         self.data = load_data(recipe.data)
         if self.data.train is None:
             raise ConfigError(f"the data has no split 'train' (splits: {', '.join(self.data.splits)})")
+        files = fingerprint(self.data)
+        if not changed_data:
+            folder.check_data(files)
         size = recipe.data.crop_size
         self.samples = self.data.train if size is None else RandomCrops(self.data.train, size, recipe.seed)
         self.batches = Batches(
@@ -119,7 +132,7 @@ class _Run:
             self.learner.load(state)
         accelerator.wait_for_everyone()  # all have read the folder before one changes it
         if accelerator.is_main_process:
-            folder.prepare(recipe, self.position.total)
+            folder.prepare(recipe, files, self.position.total)
         accelerator.wait_for_everyone()
         self.reporter = self._reporter(console) if accelerator.is_main_process else None
 

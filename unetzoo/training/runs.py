@@ -9,6 +9,7 @@ from pathlib import Path
 
 from unetzoo.errors import ConfigError
 from unetzoo.files import locked, write_text
+from unetzoo.training.data.fingerprint import Fingerprint, changes
 from unetzoo.training.recipe import Recipe, read_recipe, recipe_text
 
 Row = dict[str, object]
@@ -17,6 +18,7 @@ REPLACED = (
     "model.safetensors",
     "config.json",
     "recipe.yaml",
+    "data.json",
     "metrics.jsonl",
     "curves.png",
     "predictions.png",
@@ -26,14 +28,15 @@ REPLACED = (
 class RunFolder:
     """Where a run writes.
 
-    `recipe.yaml` has every default written out; `metrics.jsonl` one row per step and per evaluation;
-    `checkpoints/last.pt` what a run is resumed from, `checkpoints/best` the network with the best score so far;
-    `model` the network that the run ends with.
+    `recipe.yaml` has every default written out, and `data.json` a digest of each sample; `metrics.jsonl` has one row
+    per step and per evaluation; `checkpoints/last.pt` is what a run is resumed from, `checkpoints/best` the network
+    with the best score so far; `model` the network that the run ends with.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.recipe = path / "recipe.yaml"
+        self.data = path / "data.json"
         self.metrics = path / "metrics.jsonl"
         self.last = path / "checkpoints" / "last.pt"
         self.best = path / "checkpoints" / "best"
@@ -60,12 +63,28 @@ class RunFolder:
             self.check(recipe, resume=resume)
             yield
 
-    def prepare(self, recipe: Recipe, step: int) -> None:
+    def check_data(self, now: Fingerprint) -> None:
+        """Raise `ConfigError` if the run in the folder began with other data."""
+        if not self.data.exists():
+            return
+        try:
+            before = json.loads(self.data.read_text(encoding="utf-8"))
+            differing = changes(before, now)
+        except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+            raise ConfigError(f"{self.data}: is no record of a run's data: {error}") from error
+        if differing:
+            raise ConfigError(
+                f"the data are not those that the run in {self.path} began with ({differing}); put them back, begin a "
+                "new run, or go on with what there is by --changed-data"
+            )
+
+    def prepare(self, recipe: Recipe, data: Fingerprint, step: int) -> None:
         """Make the folder; take out what a killed run left behind after its last checkpoint, at `step`."""
         self.last.parent.mkdir(parents=True, exist_ok=True)
         for unfinished in (file for name in REPLACED for file in self.path.rglob(f".{name}.*")):
             unfinished.unlink()
         write_text(self.recipe, recipe_text(recipe))
+        write_text(self.data, json.dumps(data))
         kept = [json.dumps(row) for row in self.rows() if int(str(row["step"])) <= step]
         write_text(self.metrics, "".join(f"{line}\n" for line in kept))
 
