@@ -75,6 +75,8 @@ def test_bad_input_is_a_message_and_exit_code_2(
 def test_a_signal_ends_a_prediction_with_what_is_done_and_how_to_go_on(folder: Path, number: int, code: int) -> None:
     for index in range(3000):
         shutil.copy("image.png", folder / "folder" / f"{index:04}.png")
+    # Of a test run that ignores interrupts, being in the background, the process would ignore them too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     command = [sys.executable, "-m", "unetzoo", "predict", "model", "folder", "--out", "out", "--normalize", "none"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "TERM": "dumb"})
     while not list(folder.glob("out/*_mask.png")):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from unetzoo.errors import ConfigError
@@ -59,9 +59,13 @@ class RunFolder:
     def held(self, recipe: Recipe, *, resume: bool) -> Iterator[None]:
         """Be the only run in the folder; raises `ConfigError` if another is at work in it, or was until now."""
         self.path.mkdir(parents=True, exist_ok=True)
-        with locked(self.path / "run"):
-            self.check(recipe, resume=resume)
-            yield
+        try:
+            with locked(self.path / "run"):
+                self.check(recipe, resume=resume)
+                yield
+        finally:
+            with suppress(OSError):  # it holds a run
+                self.path.rmdir()
 
     def check_data(self, now: Fingerprint) -> None:
         """Raise `ConfigError` if the run in the folder began with other data."""
