@@ -29,6 +29,7 @@ FOR_MPI = {
 }
 # accelerate shards on accelerators alone; here it is made to take the processes of the CPU for such.
 SHARDED = """
+import torch
 import sys
 from pathlib import Path
 from accelerate import Accelerator, PartialState
@@ -59,6 +60,7 @@ try:
 except KeyboardInterrupt:
     Learner.step = step
 train(recipe, out, cpu=True, resume=True)
+torch.distributed.destroy_process_group()  # its threads would end the process by an abort
 """
 
 
