@@ -37,7 +37,7 @@ def folder_graph(graph: Mapping[str, set[str]]) -> Graph:
 
 
 def find_cycle(graph: Mapping[str, Iterable[str]]) -> list[str]:
-    """The names along one circle of imports; empty if there is none."""
+    """Return the names along one circle of imports, or an empty list."""
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:

@@ -69,6 +69,8 @@ def test_what_is_neither_folder_nor_hub_id_is_refused(tmp_path: Path) -> None:
         unetzoo.from_pretrained(tmp_path / "nothing" / "here")
     with pytest.raises(CheckpointError, match="is neither a folder nor a hub repository"):
         unetzoo.from_pretrained("nothing/here/at all")
+    with pytest.raises(CheckpointError, match="expected a folder or the id of a hub repository, got a Linear"):
+        unetzoo.Predictor(torch.nn.Linear(1, 1))  # type: ignore[arg-type]
 
 
 def test_a_hub_id_is_fetched_by_its_two_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

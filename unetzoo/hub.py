@@ -58,6 +58,8 @@ def find_folder(
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
+    if not isinstance(source, str | os.PathLike):
+        raise CheckpointError(f"expected a folder or the id of a hub repository, got a {type(source).__name__}")
     folder = Path(source)
     if folder.exists():
         if revision is not None:

@@ -97,7 +97,7 @@ def by_diffusers(folder: Path, _: pytest.MonkeyPatch) -> Library:
 
 
 def by_monai(folder: Path, _: pytest.MonkeyPatch) -> Library:
-    """MONAI publishes no weights with its networks: what a bundle's transforms do is told to the model."""
+    """MONAI publishes no weights with its networks: the preprocessing is set on the model by hand."""
     model = unetzoo.create("monai/unet", num_classes=2, channels=[4, 8], strides=[2]).eval()
     model.preprocessing = unetzoo.Preprocessing(channels="rgb", per_image=True)
     model.classes = unetzoo.Classes(names=("background", "vessel"))

@@ -68,15 +68,17 @@ FIELDS = st.fixed_dictionaries(
 REFERENCES = st.sampled_from(MODELS) | LEAVES | st.dictionaries(KEYS, VALUES, max_size=3) | ARGUMENTS
 
 
-def holds(reference: Any, arguments: dict[str, Any], tiny: bool) -> None:
-    """Build, and run what was built; a stray exception of either fails the test."""
+def channels(reference: Any, arguments: dict[str, Any], tiny: bool) -> tuple[int, int] | None:
+    """Build and run; return the channels of the result and the number of classes, or None for an error of ours."""
     try:
         model = unetzoo.create(reference, tiny=tiny, **arguments)
     except UnetzooError:
-        return
+        return None
     step = max(model.min_size) if isinstance(model.min_size, tuple) else model.min_size
     with torch.no_grad():
-        model(torch.zeros(2, model.in_channels, *[max(64, 2 * step)] * model.ndim))
+        result = model(torch.zeros(2, model.in_channels, *[max(64, 2 * step)] * model.ndim))
+    first = result[0] if isinstance(result, list) else result
+    return first.shape[1], model.num_classes
 
 
 SMALL = st.integers(-1, 9)
@@ -132,7 +134,8 @@ def bounded(examples: int, number: int) -> Callable[[Callable[..., None]], Calla
 def test_create_gives_a_network_that_runs_or_an_error_of_ours(
     reference: Any, parts: dict[str, Any], fields: dict[str, Any], tiny: bool
 ) -> None:
-    holds(reference, {**parts, **fields}, tiny)
+    found = channels(reference, {**parts, **fields}, tiny)
+    assert found is None or found[0] == found[1]
 
 
 @bounded(100, 20)
@@ -140,7 +143,8 @@ def test_create_gives_a_network_that_runs_or_an_error_of_ours(
 def test_any_value_of_any_option_gives_a_network_that_runs_or_an_error_of_ours(
     name: str, mutations: list[tuple[int, dict[str, Any]]]
 ) -> None:
-    holds(name, mutated(name, mutations), True)
+    found = channels(name, mutated(name, mutations), True)
+    assert found is None or found[0] == found[1]
 
 
 @pytest.mark.slow
@@ -149,7 +153,8 @@ def test_any_value_of_any_option_gives_a_network_that_runs_or_an_error_of_ours(
 def test_create_holds_over_many_random_options(
     name: str, mutations: list[tuple[int, dict[str, Any]]], fields: dict[str, Any]
 ) -> None:
-    holds(name, {**mutated(name, mutations), **fields}, True)
+    found = channels(name, {**mutated(name, mutations), **fields}, True)
+    assert found is None or found[0] == found[1]
 
 
 def nested(depth: int) -> dict[str, Any]:

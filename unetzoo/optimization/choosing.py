@@ -6,6 +6,7 @@ import copy
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import get_args
 
 import torch
@@ -188,7 +189,7 @@ def _names(backend: str) -> list[str]:
 
 
 def _with_time(candidate: Candidate, seconds: float | None) -> Candidate:
-    return Candidate(**{**candidate.__dict__, "seconds": seconds})
+    return replace(candidate, seconds=seconds)
 
 
 def _example(model: nn.Module, example: Tensor | None) -> Tensor:

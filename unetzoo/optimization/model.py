@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unetzoo.errors import ConfigError
+from unetzoo.nn.evaluation import evaluating
 from unetzoo.optimization.backend import BuildOptions, DType, Run, get_backend
 from unetzoo.optimization.program import Program, export
 from unetzoo.optimization.report import ORIGINAL, OptimizationReport
@@ -96,15 +97,8 @@ def original_run(model: nn.Module) -> Run:
     """Return the model itself, in evaluation mode and without gradients, as a backend's callable."""
 
     def run(x: Tensor) -> Tensor:
-        modes = [module for module in model.modules() if module.training]
-        if modes:
-            model.eval()
-        try:
-            with torch.inference_mode():
-                return model(x)
-        finally:
-            for module in modes:
-                module.training = True
+        with evaluating(model), torch.inference_mode():
+            return model(x)
 
     return run
 
