@@ -246,3 +246,52 @@ def test_a_config_that_asks_for_too_many_parameters_is_refused_before_memory_is_
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ConfigError, match="expected at most 10,000,000,000"):
         unetzoo.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("wrap", [torch.nn.DataParallel, torch.compile], ids=["parallel", "compiled"])
+def test_of_a_wrapped_model_the_one_inside_is_saved(wrap: object, tmp_path: Path) -> None:
+    model = tiny()
+    unetzoo.save_pretrained(wrap(model), tmp_path)  # type: ignore[operator]
+    assert unetzoo.from_pretrained(tmp_path).state_dict().keys() == model.state_dict().keys()
+
+
+def test_a_module_that_create_did_not_make_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"Linear is no model that unetzoo\.create made"):
+        unetzoo.save_pretrained(torch.nn.Linear(1, 1), tmp_path)
+
+
+class Tied(DenseModel):
+    """Two convolutions of one weight."""
+
+    def __init__(self, in_channels: int, num_classes: int, *, ndim: int) -> None:
+        super().__init__(in_channels=in_channels, num_classes=num_classes, ndim=ndim)
+        self.one = torch.nn.Conv2d(in_channels, num_classes, 1)
+        self.two = torch.nn.Conv2d(in_channels, num_classes, 1)
+        self.two.weight = self.one.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.one(x) + self.two(x)
+
+
+def test_tied_weights_are_saved_once_and_come_back_tied(tmp_path: Path, clean_registry: None) -> None:
+    unetzoo.register("model", "tied", Tied)
+    model = unetzoo.create("tied", num_classes=3)
+    unetzoo.save_pretrained(model, tmp_path)
+    assert "two.weight" not in safetensors.torch.load_file(tmp_path / "model.safetensors")
+    again = unetzoo.from_pretrained(tmp_path)
+    assert again.two.weight is again.one.weight
+    x = torch.randn(1, 3, 8, 8)
+    assert torch.equal(again(x), model.eval()(x))
+
+
+def test_weights_are_those_of_the_file_whatever_becomes_of_the_model(tmp_path: Path) -> None:
+    unetzoo.save_pretrained(tiny(), tmp_path)
+    model, other = (unetzoo.from_pretrained(tmp_path) for _ in range(2))
+    before = (tmp_path / "model.safetensors").read_bytes()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(7)
+    assert (tmp_path / "model.safetensors").read_bytes() == before
+    assert not any((parameter == 7).any() for parameter in other.parameters())
+    model.save_pretrained(tmp_path)  # over the file that both are mapped from
+    assert torch.equal(next(unetzoo.from_pretrained(tmp_path).parameters()), next(model.parameters()))

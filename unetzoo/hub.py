@@ -24,10 +24,25 @@ def write_folder(
     """Write both files into `folder`, which is made if need be; each is replaced as a whole or not at all."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {key: tensor.contiguous() for key, tensor in state.items()}
+    tensors = {key: tensor.contiguous() for key, tensor in _without_ties(state).items()}
     with replacing(folder / WEIGHTS) as path:
         safetensors.torch.save_file(tensors, path, metadata={"format": "pt"})
     write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
+
+
+def _without_ties(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors, of those under several names the first; views into one memory become tensors of their own memory."""
+    kept: dict[str, torch.Tensor] = {}
+    held: dict[object, set[object]] = {}  # memory: the views of it that are kept
+    for key, tensor in state.items():
+        memory = tensor.untyped_storage().data_ptr() or key
+        view = tensor.storage_offset(), tuple(tensor.shape), tensor.stride(), tensor.dtype
+        if memory not in held:
+            kept[key] = tensor
+        elif view not in held[memory]:
+            kept[key] = tensor.clone()
+        held.setdefault(memory, set()).add(view)
+    return kept
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -257,3 +257,29 @@ def test_every_published_checkpoint_says_how_its_images_are_prepared() -> None:
             figures = checkpoint.preprocessing.mean
             assert figures is None or len(figures) == checkpoint.in_channels
             assert checkpoint.classes is None or checkpoint.classes.fit(checkpoint.num_classes), (name, key)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "net.", "module._orig_mod.", "a.b.c."])
+def test_a_prefix_that_all_keys_share_is_removed(prefix: str) -> None:
+    source, target = make(), make()
+    unetzoo.load_checkpoint(target, {f"{prefix}{key}": tensor for key, tensor in source.state_dict().items()})
+    assert same(source, target)
+    unetzoo.load_checkpoint(target, {f"{prefix}{key}": tensor for key, tensor in authors_keys(make()).items()})
+    assert not same(source, target)
+
+
+def test_a_moving_average_is_loaded_in_place_of_the_last_weights() -> None:
+    last, target = make(), make()
+    average = torch.optim.swa_utils.AveragedModel(make())
+    unetzoo.load_checkpoint(target, {"state_dict": last.state_dict(), "state_dict_ema": average.state_dict()})
+    assert same(average.module, target)
+
+
+def test_a_model_on_the_meta_device_takes_the_tensors_themselves_in_its_own_type() -> None:
+    source = make()
+    with torch.device("meta"):
+        target = make()
+    state = {key: t.double() for key, t in source.state_dict().items() if not key.endswith("num_batches_tracked")}
+    unetzoo.load_checkpoint(target, state)
+    assert same(source, target)
+    assert all(parameter.dtype == torch.float32 and parameter.requires_grad for parameter in target.parameters())

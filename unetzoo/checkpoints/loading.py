@@ -6,7 +6,7 @@ import fnmatch
 import hashlib
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,12 @@ OURS = "unetzoo"
 OFFICIAL = "official"
 
 # Training scripts store the weights under one of these keys, beside the optimizer's state and the like.
-_WRAPPERS = ("state_dict", "model_state_dict", "model_state", "network_weights", "model", "net")
+# Where there is an exponential moving average too, it is what the scripts evaluate, so it comes first.
+_AVERAGES = ("state_dict_ema", "model_ema", "params_ema", "ema_state_dict")
+_WRAPPERS = (
+    *_AVERAGES,
+    *("state_dict", "model_state_dict", "model_state", "network_weights", "params", "model", "net"),
+)
 
 
 @dataclass(frozen=True)
@@ -55,8 +60,9 @@ def load_checkpoint(
     Args:
         model: a model made by `create`.
         source: a file (`.safetensors`, or anything `torch.load` reads without running code), a folder of a saved
-            model or of a training run, or a state dict. A surrounding `state_dict` entry and the `module.` prefix of
-            parallel training are taken off.
+            model or of a training run, or a state dict. The entry of a training script that holds the weights is found
+            (`state_dict`, `model`, `params` and others; that of a moving average before the others), and a prefix that
+            all keys share (`module.`, `_orig_mod.`, `model.`) is removed where they fit without it.
         skip: shell pattern, or several, of our keys that stay as they are (`"head.*"` for another number of classes).
         transfer: take weights of a network for other input channels or classes too: its first convolution is adapted as
             timm does it, layers of the head that differ stay new, and a warning names both.
@@ -68,11 +74,15 @@ def load_checkpoint(
         CheckpointError: the file cannot be read, or tensors are missing, left over or of another shape; all of them
             are listed, and the model is left unchanged.
     """
-    state = _strip_prefix(_unwrap(source)) if isinstance(source, Mapping) else read_tensors(source)
+    state = _unwrap(source) if isinstance(source, Mapping) else read_tensors(source)
     skip = [skip] if isinstance(skip, str) else skip
-    own = {key: tensor for key, tensor in model.state_dict().items() if not _skipped(key, skip)}
+    own = {key: tensor for key, tensor in model.state_dict(keep_vars=True).items() if not _skipped(key, skip)}
     in_channels = getattr(model, "in_channels", 0) if transfer else 0
-    candidates = [_match(name, state, own, skip, in_channels) for name in _layouts(model, state)]
+    candidates = [
+        _match(layout, stripped, own, skip, in_channels)
+        for stripped in _without_prefixes(state)
+        for layout in _layouts(model, stripped)
+    ]
     best = min(candidates, key=lambda candidate: len(candidate.problems))
     if best.problems:
         listed = "\n  ".join(best.problems[:40])
@@ -86,7 +96,7 @@ def load_checkpoint(
         warnings.warn(
             f"weights of {_describe(model)} are not finite, of a diverged run or a damaged file: {listed}", stacklevel=2
         )
-    model.load_state_dict(best.renamed, strict=False)
+    _assign(model, best.renamed)
     moved = best.transfer
     if moved.adapted or moved.fresh:
         warnings.warn(f"weights of {_describe(model)}: {moved}", stacklevel=2)
@@ -98,6 +108,26 @@ def load_checkpoint(
         tuple(moved.adapted),
         tuple(moved.fresh),
     )
+
+
+def _assign(model: nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    """Give a model its weights: the tensors themselves where it is on the meta device, else their values."""
+    own = model.state_dict(keep_vars=True)
+    if not any(tensor.is_meta for tensor in own.values()):
+        model.load_state_dict(weights, strict=False)
+        return
+    first = {id(own[key]): weights[key].to(own[key].dtype) for key in weights}
+    given = {
+        key: first[id(tensor)] if id(tensor) in first else torch.zeros_like(tensor, device="cpu")
+        for key, tensor in own.items()
+    }
+    ties = {name: id(tensor) for name, tensor in model.named_parameters(remove_duplicate=False)}
+    model.load_state_dict(given, assign=True)
+    made: dict[int, nn.Parameter] = {}
+    for name, identity in ties.items():  # assigned one by one, they are no longer one tensor
+        holder, _, attribute = name.rpartition(".")
+        module = model.get_submodule(holder)
+        setattr(module, attribute, made.setdefault(identity, getattr(module, attribute)))
 
 
 def read_state_dict(path: str | os.PathLike[str]) -> Mapping[str, Any]:
@@ -119,8 +149,8 @@ def read_state_dict(path: str | os.PathLike[str]) -> Mapping[str, Any]:
 
 
 def read_tensors(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
-    """Return the state dict that the file holds, out of a surrounding entry and without the `module.` prefix."""
-    return _strip_prefix(_unwrap(read_state_dict(path)))
+    """Return the state dict that the file holds, out of the entry of a training script."""
+    return _unwrap(read_state_dict(path))
 
 
 def load_published(model: nn.Module, checkpoint: str | os.PathLike[str]) -> Loaded:
@@ -245,7 +275,10 @@ def _match(
             match.renamed[target] = tensor
     # Checkpoints from before torch 0.4.1 have no batch counters.
     given = {*match.renamed, *match.transfer.fresh}
-    missing = [key for key in own if key not in given and not key.endswith("num_batches_tracked")]
+    tied = {id(own[key]) for key in given if key in own}  # one tensor under several names is saved once
+    missing = [
+        key for key in own if key not in given and id(own[key]) not in tied and not key.endswith("num_batches_tracked")
+    ]
     match.problems += [f"missing: {key}" for key in missing]
     return match
 
@@ -258,7 +291,10 @@ def _unusable(tensor: torch.Tensor, own: torch.Tensor) -> str:
 
 
 def _is_finite(tensor: torch.Tensor) -> bool:
-    return tensor.is_meta or not tensor.is_floating_point() or bool(torch.isfinite(tensor).all())
+    if tensor.is_meta or not tensor.is_floating_point():
+        return True
+    # A sum reads the tensor once and makes none; only one that is not finite, or overflows, needs the closer look.
+    return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
 
 
 def _skipped(key: str, skip: Sequence[str]) -> bool:
@@ -295,10 +331,14 @@ def _kind(tensor: torch.Tensor) -> str:
     return "quantized" if tensor.is_quantized else "on the meta device, without values" if tensor.is_meta else ""
 
 
-def _strip_prefix(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    while all(key.startswith("module.") for key in state):
-        state = {key.removeprefix("module."): tensor for key, tensor in state.items()}
-    return state
+def _without_prefixes(state: dict[str, torch.Tensor]) -> Iterator[dict[str, torch.Tensor]]:
+    """The state dict itself, then without each prefix that all keys share; a counter of averaged models has none."""
+    yield state
+    state = {key: tensor for key, tensor in state.items() if key != "n_averaged"}
+    while len(heads := {key.partition(".")[0] for key in state}) == 1 and all("." in key for key in state):
+        prefix = f"{heads.pop()}."
+        state = {key.removeprefix(prefix): tensor for key, tensor in state.items()}
+        yield state
 
 
 def _describe(model: nn.Module) -> str:
